@@ -1,0 +1,109 @@
+import js from '@eslint/js';
+import { defineConfig, globalIgnores } from 'eslint/config';
+import tseslint from 'typescript-eslint';
+
+/** Calls of node:test register a test; the promise that they return is the runner's business. */
+const registersTest = {
+  from: 'package',
+  package: 'node:test',
+  name: ['after', 'afterEach', 'before', 'beforeEach', 'describe', 'it', 'suite', 'test', 'skip', 'todo', 'only'],
+};
+
+export default defineConfig(
+  globalIgnores(['dist/', 'build/', 'coverage/', 'node_modules/', '.tmp/']),
+
+  js.configs.recommended,
+  tseslint.configs.strictTypeChecked,
+  tseslint.configs.stylisticTypeChecked,
+  {
+    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    linterOptions: { reportUnusedDisableDirectives: 'error' },
+    rules: {
+      eqeqeq: 'error',
+      'no-console': 'error',
+      'no-constant-binary-expression': 'error',
+      'no-self-compare': 'error',
+      'no-unreachable-loop': 'error',
+      'no-template-curly-in-string': 'error',
+      'object-shorthand': 'error',
+      'prefer-template': 'error',
+
+      '@typescript-eslint/consistent-type-exports': 'error',
+      '@typescript-eslint/consistent-type-imports': 'error',
+      '@typescript-eslint/no-import-type-side-effects': 'error',
+      '@typescript-eslint/switch-exhaustiveness-check': [
+        'error',
+        { considerDefaultExhaustiveForUnions: true, requireDefaultForNonUnion: true },
+      ],
+      '@typescript-eslint/explicit-module-boundary-types': 'error',
+      '@typescript-eslint/strict-boolean-expressions': 'off',
+      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_' }],
+      // A number in a message cannot go wrong.
+      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
+      '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
+      // A cache class is a class with static members and nothing else.
+      '@typescript-eslint/no-extraneous-class': 'off',
+      // `type` is what a mapped or conditional type needs; the choice is left to the writer.
+      '@typescript-eslint/consistent-type-definitions': 'off',
+      // A generic function that names the type of its result once is how typed look-ups are declared.
+      '@typescript-eslint/no-unnecessary-type-parameters': 'off',
+      // `||` for "empty or absent" is meant so.
+      '@typescript-eslint/prefer-nullish-coalescing': ['error', { ignorePrimitives: { string: true, boolean: true } }],
+      // Methods of interfaces are async although an implementation may have nothing to wait for.
+      '@typescript-eslint/require-await': 'off',
+    },
+  },
+
+  {
+    files: ['test/**', 'examples/**'],
+    rules: {
+      '@typescript-eslint/no-floating-promises': ['error', { allowForKnownSafeCalls: [registersTest] }],
+      '@typescript-eslint/explicit-module-boundary-types': 'off',
+      '@typescript-eslint/no-non-null-assertion': 'off',
+      '@typescript-eslint/no-empty-function': 'off',
+      // Stubs and mocks take methods apart.
+      '@typescript-eslint/unbound-method': 'off',
+      // Tests pass what the types forbid, and look into what they do not know.
+      '@typescript-eslint/no-unsafe-argument': 'off',
+      '@typescript-eslint/no-unsafe-assignment': 'off',
+      '@typescript-eslint/no-unsafe-call': 'off',
+      '@typescript-eslint/no-unsafe-member-access': 'off',
+      '@typescript-eslint/no-unsafe-return': 'off',
+      '@typescript-eslint/no-unnecessary-condition': 'off',
+      'no-template-curly-in-string': 'off',
+    },
+  },
+  { files: ['test/bench/**', 'test/torture/**', 'examples/**'], rules: { 'no-console': 'off' } },
+  {
+    // Type tests only declare.
+    files: ['test/types/**'],
+    rules: {
+      '@typescript-eslint/no-unused-vars': 'off',
+      '@typescript-eslint/no-unused-expressions': 'off',
+      '@typescript-eslint/no-floating-promises': 'off',
+    },
+  },
+
+  {
+    files: ['**/*.{mjs,cjs,js}'],
+    languageOptions: { globals: { process: 'readonly', performance: 'readonly', console: 'readonly' } },
+    rules: { 'no-console': 'off', '@typescript-eslint/explicit-module-boundary-types': 'off' },
+  },
+  {
+    // The scripts' types are in JSDoc, and are checked by tsc; JSON comes in as `any`.
+    files: ['scripts/**'],
+    rules: {
+      '@typescript-eslint/no-unsafe-argument': 'off',
+      '@typescript-eslint/no-unsafe-assignment': 'off',
+      '@typescript-eslint/no-unsafe-call': 'off',
+      '@typescript-eslint/no-unsafe-member-access': 'off',
+      '@typescript-eslint/no-unsafe-return': 'off',
+    },
+  },
+  {
+    // No tsconfig has these.
+    files: ['*.{mjs,cjs}'],
+    extends: [tseslint.configs.disableTypeChecked],
+    languageOptions: { globals: { module: 'writable', require: 'readonly' } },
+  },
+);

@@ -1,0 +1,14 @@
+/** Runs the benchmarks on real servers: npm run bench [-- arguments of the benchmarks] */
+import { join } from 'node:path';
+
+import { buildTests } from './build.mjs';
+import { withServers } from './provide-servers.mjs';
+import { ensureInstalled, main, ROOT, runVisibly } from './tools.mjs';
+
+await main(async () => {
+  await ensureInstalled();
+  await buildTests();
+  const bench = [join(ROOT, 'build/test/bench/index.js'), ...process.argv.slice(2)];
+  // Every commit reaches the disk, as in production.
+  return withServers({ flushLogAtCommit: 1 }, (env) => runVisibly(process.execPath, bench, { env }));
+});

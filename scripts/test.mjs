@@ -1,0 +1,104 @@
+/**
+ * Everything that must hold, in order, up to the first failure: npm test
+ *
+ *   npm test -- integration/memcached     only test files whose path contains this, and what they need
+ *   npm test -- unit/keys --no-check      the same, although something somewhere does not compile
+ *   npm test -- --test-name-pattern=lease further arguments of `node --test`
+ *   npm test -- --checks                  everything but the tests
+ *
+ * Environment: SEED (of the random tests), SEQUELIZE_FLASH_MEMCACHED and SEQUELIZE_FLASH_MYSQL_URL (servers
+ * to use instead of new ones), SEQUELIZE_FLASH_TEST_CONCURRENCY, SEQUELIZE_FLASH_TEST_TIMEOUT_MS.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { buildAll, compiledTest } from './build.mjs';
+import { checkPackage } from './check-package.mjs';
+import { withServers } from './provide-servers.mjs';
+import { ensureInstalled, Failure, filesBelow, main, readJson, runTool, runVisibly, say, step } from './tools.mjs';
+
+const TEST_FILE = /^(test|examples)\/.*\.test\.[mc]?ts$/;
+
+await main(async () => {
+  const { filters, nodeArgs, check, checksOnly } = parseArguments(process.argv.slice(2));
+  await ensureInstalled();
+
+  const isWhole = filters.length === 0;
+  const files = [...filesBelow('test'), ...filesBelow('examples')].filter(
+    (file) => TEST_FILE.test(file) && (isWhole || filters.some((filter) => file.includes(filter))),
+  );
+  if (files.length === 0 && !checksOnly) throw new Failure(`No test file has ${filters.join(' or ')} in its path.`);
+
+  await buildAll({ check, onlyWhenNeeded: !isWhole });
+  if (isWhole) await runChecks();
+  if (checksOnly) return 0;
+
+  const needsServers = !files.every((file) => file.startsWith('test/unit/'));
+  return needsServers
+    ? withServers({ flushLogAtCommit: 2 }, (env) => runTests(files, nodeArgs, env))
+    : runTests(files, nodeArgs, {});
+});
+
+/** @param {string[]} args */
+function parseArguments(args) {
+  const nodeArgs = args.filter((arg) => arg.startsWith('--test-'));
+  const filters = args.filter((arg) => !arg.startsWith('-'));
+  const unknown = args.find(
+    (arg) => ![...nodeArgs, ...filters, '--no-check', '--checks'].includes(arg),
+  );
+  if (unknown !== undefined) throw new Failure(`Unknown argument: ${unknown}`);
+  return { filters, nodeArgs, check: !args.includes('--no-check'), checksOnly: args.includes('--checks') };
+}
+
+async function runChecks() {
+  await step('lint', () => runTool('eslint', ['--max-warnings', '0', '.']));
+  await step('import rules', () =>
+    runTool(
+      'dependency-cruiser',
+      ['--config', '.dependency-cruiser.cjs', '--output-type', 'err', ...importRuleFolders()],
+      'depcruise',
+    ),
+  );
+  await checkPackage();
+}
+
+function importRuleFolders() {
+  return ['src', 'test', 'examples', 'scripts'].filter((folder) => filesBelow(folder).length > 0);
+}
+
+/**
+ * @param {string[]} files
+ * @param {string[]} nodeArgs
+ * @param {Record<string, string>} env
+ */
+async function runTests(files, nodeArgs, env) {
+  say(`tests: ${files.length} files\n`);
+  const directory = await mkdtemp(join(tmpdir(), 'flash-tests-'));
+  const summaryFile = join(directory, 'summary.json');
+  const concurrency =
+    process.env.SEQUELIZE_FLASH_TEST_CONCURRENCY ?? String(Math.min(4, Math.max(2, availableParallelism())));
+  // A file that hangs, or leaves something open that keeps its process alive, fails.
+  const timeout = process.env.SEQUELIZE_FLASH_TEST_TIMEOUT_MS ?? '300000';
+  try {
+    const code = await runVisibly(
+      process.execPath,
+      [
+        '--test',
+        `--test-concurrency=${concurrency}`,
+        `--test-timeout=${timeout}`,
+        '--test-reporter=./scripts/reporter.mjs',
+        '--test-reporter-destination=stdout',
+        ...nodeArgs,
+        ...files.map(compiledTest),
+      ],
+      { env: { ...env, SEQUELIZE_FLASH_TEST_SUMMARY: summaryFile } },
+    );
+    /** @type {{ passed: number, failed: number, skipped: number }} */
+    const { passed, failed, skipped } = readJson(summaryFile);
+    say(`tests: ${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
+    return code !== 0 || failed > 0 || passed === 0 ? 1 : 0;
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}

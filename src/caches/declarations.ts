@@ -1,0 +1,146 @@
+/**
+ * What the program declared, before any Sequelize instance is set up: which models are cached, on
+ * which keys, and which cache classes belong to them.
+ *
+ * Kept beside the classes, because a declaration is made while the model's class is still being
+ * defined and long before it is initialised.
+ */
+import { Model, type ModelStatic } from 'sequelize';
+import { AlreadyCachedError, DoesNotExist, InvalidCacheClassError, InvalidOptionError } from '../errors.js';
+import { show, wholeNumber } from '../options.js';
+import type { CacheClass, WithCacheOptions } from '../types.js';
+
+/** Options of a model, whatever its type. */
+export type ModelOptions = WithCacheOptions<Model, string | readonly string[], string>;
+
+/** A class that can have a declaration: a model, or a base class of models. */
+export type AnyClass = abstract new (...args: never[]) => unknown;
+
+let changes = 0;
+
+/** Counts declarations, so that whoever bound them can tell whether there are new ones. */
+export const declarationCount = (): number => changes;
+
+const declared = new WeakMap<AnyClass, ModelOptions>();
+const mixins = new WeakSet<AnyClass>();
+const classes = new WeakMap<AnyClass, Set<CacheClass>>();
+const notFound = new WeakMap<AnyClass, typeof DoesNotExist>();
+
+/** Declares what is cached of a model. @throws AlreadyCachedError, InvalidOptionError */
+export function declare(model: AnyClass, options: ModelOptions): void {
+  if (declared.has(model)) {
+    throw new AlreadyCachedError(
+      `withCache was called twice for model ${model.name}. Declare all its keys and caches in one call.`,
+    );
+  }
+  declared.set(model, checked(model.name, options));
+  changes += 1;
+}
+
+/** Marks a class as made by the mixin: models that extend it declare themselves by `cacheMeta`. */
+export function declareMixin(base: AnyClass): void {
+  mixins.add(base);
+  changes += 1;
+}
+
+/** Adds a cache class to its model. Adding the same class again changes nothing. @throws InvalidCacheClassError */
+export function declareClass(cacheClass: CacheClass): void {
+  const model = checkClass(cacheClass);
+  const known = classes.get(model) ?? new Set<CacheClass>();
+  if (known.has(cacheClass)) return;
+  classes.set(model, known.add(cacheClass));
+  changes += 1;
+}
+
+function checkClass(cacheClass: CacheClass): AnyClass {
+  const { model, keyFields } = cacheClass as { readonly model?: unknown; readonly keyFields?: unknown };
+  const name = show(cacheClass);
+  if (typeof model !== 'function' || !((model as AnyClass).prototype instanceof Model)) {
+    throw new InvalidCacheClassError(`Cache class ${name} needs 'static model = …', a model; received ${show(model)}.`);
+  }
+  if (!Array.isArray(keyFields) || keyFields.length === 0 || !keyFields.every((field) => typeof field === 'string')) {
+    throw new InvalidCacheClassError(
+      `Cache class ${name} needs 'static keyFields = [\u2026]', a list of at least one name; received ${show(keyFields)}.`,
+    );
+  }
+  return model as AnyClass;
+}
+
+/** What is declared of a model, or of a class that it extends; `undefined` if nothing is. */
+export function declarationOf(
+  model: ModelStatic<Model>,
+): { readonly options: ModelOptions; readonly classes: ReadonlySet<CacheClass> } | undefined {
+  let options: ModelOptions | undefined;
+  let cached = false;
+  const found = new Set<CacheClass>();
+  for (const c of ancestors(model)) {
+    options ??= declared.get(c);
+    if (mixins.has(c)) {
+      cached = true;
+      const meta: unknown = Reflect.get(model, 'cacheMeta');
+      if (meta !== undefined) options ??= checked(model.name, meta as ModelOptions);
+    }
+    for (const cacheClass of classes.get(c) ?? []) found.add(cacheClass);
+  }
+  if (options === undefined && !cached && found.size === 0) return undefined;
+  const own = options?.caches;
+  for (const cacheClass of (typeof own === 'function' ? own() : own) ?? []) {
+    checkClass(cacheClass);
+    found.add(cacheClass);
+  }
+  return { options: options ?? {}, classes: found };
+}
+
+/** The model's own `DoesNotExist`; a model in repository mode shares that of the class it extends. */
+export function doesNotExistOf(model: AnyClass): typeof DoesNotExist {
+  for (const c of ancestors(model)) {
+    const known = notFound.get(c);
+    if (known !== undefined) return known;
+  }
+  const own = class extends DoesNotExist {};
+  Object.defineProperty(own, 'name', { value: `${model.name}DoesNotExist` });
+  notFound.set(model, own);
+  return own;
+}
+
+/** The class and what it extends, up to Sequelize's `Model`. */
+function* ancestors(model: AnyClass): Generator<AnyClass> {
+  for (let c: unknown = model; typeof c === 'function' && c !== Model; c = Object.getPrototypeOf(c)) yield c as unknown as AnyClass;
+}
+
+const known = new Set<keyof ModelOptions>([
+  'keys',
+  'getKeyFieldsList',
+  'caches',
+  'genericForeignKeys',
+  'timeout',
+  'version',
+]);
+
+/** Checks the options of a model. @throws InvalidOptionError */
+function checked(model: string, options: ModelOptions): ModelOptions {
+  const where = `withCache(${model})`;
+  if (typeof options !== 'object' || (options as unknown) === null) {
+    throw new InvalidOptionError(`${where}: the options must be an object; received ${show(options)}.`);
+  }
+  for (const name of Object.keys(options)) {
+    if (!known.has(name as keyof ModelOptions)) {
+      throw new InvalidOptionError(`${where} has no option '${name}'. Its options are: ${[...known].join(', ')}.`);
+    }
+  }
+  if (options.keys !== undefined && options.getKeyFieldsList !== undefined) {
+    throw new InvalidOptionError(`${where}: 'keys' is the short name of 'getKeyFieldsList'; pass one of them.`);
+  }
+  const keys: unknown = options.keys ?? options.getKeyFieldsList ?? [];
+  if (!Array.isArray(keys) || !keys.every(isSpec)) {
+    throw new InvalidOptionError(
+      `${where}: 'keys' must be a list of names or of lists of names, such as ['username', ['tenantId', 'slug']]; received ${show(keys)}.`,
+    );
+  }
+  wholeNumber(`${where}.timeout`, options.timeout, 1, 1, 31_536_000, 'seconds');
+  return options;
+}
+
+const isSpec = (spec: unknown): boolean =>
+  typeof spec === 'string' ||
+  (Array.isArray(spec) && spec.length > 0 && spec.every((name) => typeof name === 'string'));

@@ -1,0 +1,35 @@
+/** Instances as parameters: which model they are of, and what they stand for. */
+import type { Model, ModelStatic } from 'sequelize';
+import { UnsavedInstanceError, WrongModelError } from '../errors.js';
+import { ownValues } from '../models/hydrate.js';
+
+/**
+ * A column's value of an instance that stands for its row.
+ * @throws WrongModelError, UnsavedInstanceError
+ */
+export function valueOfInstance(
+  field: string,
+  instance: Model,
+  expected: ModelStatic<Model>,
+  attribute: string,
+): unknown {
+  if (!isInstanceOf(instance, expected)) {
+    throw new WrongModelError(
+      `Key field '${field}' must be a ${expected.name} or its ${attribute}; received an instance of ${instance.constructor.name}.`,
+    );
+  }
+  const value = ownValues(instance)[attribute];
+  if (instance.isNewRecord || value === undefined || value === null) {
+    throw new UnsavedInstanceError(
+      `Key field '${field}' was given a ${expected.name} ${instance.isNewRecord ? 'that is not saved yet' : `that was loaded without its '${attribute}'`}. Save it first, or pass the ${attribute}.`,
+    );
+  }
+  return value;
+}
+
+/** Whether an instance is of this model, also when it comes from a scoped or re-schemed subclass. */
+export function isInstanceOf(instance: Model, model: ModelStatic<Model>): boolean {
+  const own = instance.constructor as ModelStatic<Model>;
+  if (own === model || own.prototype instanceof model) return true;
+  return own.name === model.name && own.sequelize !== undefined && own.sequelize === model.sequelize;
+}

@@ -1,0 +1,152 @@
+/** Parameters to canonical key values: positional, by name, mixed, or one bare value. */
+import { Model } from 'sequelize';
+import {
+  AmbiguousKeyError,
+  CacheNotRegisteredError,
+  KeyFieldNotPassedError,
+  UnknownKeyFieldError,
+} from '../errors.js';
+import type { Canonical } from '../entries/key-types.js';
+import { show } from '../options.js';
+import type { SimpleCache } from './bound-cache.js';
+import { suggestion, type KeyField } from './key-fields.js';
+
+/** Parameters by name. */
+export type Named = Readonly<Record<string, unknown>>;
+
+/** Whether a parameter is an object of parameters by name, rather than a value. */
+export function isNamed(parameter: unknown): parameter is Named {
+  if (typeof parameter !== 'object' || parameter === null || parameter instanceof Model) return false;
+  const prototype: unknown = Object.getPrototypeOf(parameter);
+  return prototype === Object.prototype || prototype === null;
+}
+
+/**
+ * The key values of a cache class's constructor arguments: values in the order of the key fields,
+ * then at most one object with the rest by name.
+ * @throws KeyFieldNotPassedError, UnknownKeyFieldError, and what `KeyField.read` throws
+ */
+export function valuesOfArguments(cache: string, fields: readonly KeyField[], given: readonly unknown[]): readonly Canonical[] {
+  const last = given.at(-1);
+  const named = isNamed(last) ? last : {};
+  const positional = isNamed(last) ? given.slice(0, -1) : given;
+  if (positional.length > fields.length) {
+    throw new UnknownKeyFieldError(
+      `${cache} takes ${String(fields.length)} key field${fields.length === 1 ? '' : 's'} (${listOf(fields)}); received ${String(positional.length)} values.`,
+    );
+  }
+  for (const name of Object.keys(named)) {
+    const at = fields.findIndex((field) => accepts(field, name));
+    if (at < 0) {
+      throw new UnknownKeyFieldError(
+        `${cache} has no key field '${name}'${suggestion(name, namesOf(fields))}. Its key fields are: ${listOf(fields)}.`,
+      );
+    }
+    if (at < positional.length) {
+      throw new UnknownKeyFieldError(`${cache}: key field '${name}' was passed twice, by position and by name.`);
+    }
+  }
+  return fields.flatMap((field, at) =>
+    at < positional.length ? field.read(positional[at]) : field.read(valueByName(cache, field, named)),
+  );
+}
+
+/**
+ * Which of a model's simple caches the parameters mean, and their key values.
+ * @throws AmbiguousKeyError, CacheNotRegisteredError, KeyFieldNotPassedError, UnknownKeyFieldError
+ */
+export function resolveLookup(
+  model: string,
+  caches: readonly SimpleCache[],
+  /** Whether the model has an attribute or association of that name. */
+  isMember: (name: string) => boolean,
+  parameters: unknown,
+): { readonly cache: SimpleCache; readonly values: readonly Canonical[] } {
+  if (!isNamed(parameters)) return bare(model, caches, parameters);
+  const names = Object.keys(parameters);
+  const cache = caches.find(
+    ({ fields }) => fields.length === names.length && fields.every((field) => names.some((name) => accepts(field, name))),
+  );
+  if (cache === undefined) return noCache(model, caches, isMember, names);
+  return { cache, values: cache.fields.flatMap((field) => field.read(valueByName(cache.name, field, parameters))) };
+}
+
+/** Key values for messages: `{ username: 'bill1992' }`. */
+export function describeValues(fields: readonly KeyField[], values: readonly Canonical[]): string {
+  let at = 0;
+  const parts = fields.map((field) => {
+    const value = field.argument(values.slice(at, at + field.columns.length));
+    at += field.columns.length;
+    return `${field.name}: ${Array.isArray(value) ? value.map(show).join(' ') : show(value)}`;
+  });
+  return `{ ${parts.join(', ')} }`;
+}
+
+/** What is declared, for messages: `username | tenantId + slug`. */
+export function describeCaches(caches: readonly SimpleCache[]): string {
+  return caches.length === 0 ? 'none' : caches.map(({ fields }) => fields.map(({ name }) => name).join(' + ')).join(' | ');
+}
+
+function bare(model: string, caches: readonly SimpleCache[], value: unknown): ReturnType<typeof resolveLookup> {
+  const single = caches.filter(({ fields }) => fields.length === 1);
+  const secondary = single.filter(({ primary }) => !primary);
+  const cache = single.length === 1 ? single[0] : secondary.length === 1 ? secondary[0] : undefined;
+  const field = cache?.fields[0];
+  if (cache === undefined || field === undefined) {
+    throw new AmbiguousKeyError(
+      `${model}.cache: the value ${show(value)} alone does not say which key field is meant. Pass it by name; ` +
+        (single.length === 0
+          ? `no cache has a single key field (registered: ${describeCaches(caches)}).`
+          : `candidates: ${single.map(({ fields }) => `{ ${fields[0]?.name ?? ''} }`).join(', ')}.`),
+    );
+  }
+  return { cache, values: field.read(value) };
+}
+
+function noCache(
+  model: string,
+  caches: readonly SimpleCache[],
+  isMember: (name: string) => boolean,
+  names: readonly string[],
+): never {
+  const registered = `Registered on ${model}: ${describeCaches(caches)}.`;
+  const fields = caches.flatMap((cache) => cache.fields);
+  const unknown = names.find((name) => !isMember(name) && !fields.some((field) => accepts(field, name)));
+  if (unknown !== undefined) {
+    throw new UnknownKeyFieldError(
+      `${model}.cache has no key field '${unknown}'${suggestion(unknown, fields.flatMap((field) => namesOf([field])))}. ${registered}`,
+    );
+  }
+  const wider = caches
+    .filter((cache) => names.every((name) => cache.fields.some((field) => accepts(field, name))))
+    .sort((a, b) => a.fields.length - b.fields.length)[0];
+  if (wider !== undefined) {
+    const missing = wider.fields.filter((field) => !names.some((name) => accepts(field, name)));
+    throw new KeyFieldNotPassedError(
+      `${model}.cache: key field${missing.length === 1 ? '' : 's'} ${missing.map(({ name }) => `'${name}'`).join(', ')} not passed ` +
+        `(received: ${names.length === 0 ? 'nothing' : names.join(', ')}). ${registered}`,
+    );
+  }
+  throw new CacheNotRegisteredError(
+    `${model}.cache: no cache is registered on the key field${names.length === 1 ? '' : 's'} ${names.join(' + ')}. ${registered} ` +
+      `Add it to 'keys' of withCache(${model}).`,
+  );
+}
+
+function valueByName(cache: string, field: KeyField, named: Named): unknown {
+  const { name, idName } = field;
+  const byId = idName !== undefined && Object.hasOwn(named, idName);
+  if (Object.hasOwn(named, name)) {
+    if (byId) throw new UnknownKeyFieldError(`${cache}: key field '${name}' was passed twice, as '${name}' and as '${idName}'.`);
+    return named[name];
+  }
+  if (byId) return named[idName];
+  throw new KeyFieldNotPassedError(`${cache}: key field '${name}' was not passed.`);
+}
+
+const accepts = ({ name, idName }: KeyField, given: string): boolean => name === given || idName === given;
+
+const namesOf = (fields: readonly KeyField[]): string[] =>
+  fields.flatMap(({ name, idName }) => (idName === undefined ? [name] : [name, idName]));
+
+const listOf = (fields: readonly KeyField[]): string => fields.map(({ name }) => `'${name}'`).join(', ');

@@ -1,0 +1,392 @@
+/**
+ * The cached models of one Sequelize instance: declarations bound to initialised models.
+ *
+ * Models and cache classes may be defined after set-up: what is new is bound before the first
+ * lookup or write that follows.
+ */
+import type { Model, ModelStatic, Sequelize, Transaction } from 'sequelize';
+import {
+  CacheNotRegisteredError,
+  CacheNotSetUpError,
+  DuplicateCacheNameError,
+  InvalidCacheClassError,
+  InvalidOptionError,
+} from '../errors.js';
+import type { Affected, Table } from '../coherence/affected.js';
+import { publish } from '../events.js';
+import type { KeySpace } from '../entries/keys.js';
+import type { Canonical } from '../entries/key-types.js';
+import { CachedModel, tableName } from '../models/cached-model.js';
+import { columnsOf, primaryKeyOf } from '../models/columns.js';
+import { findByKeys, whereOf } from '../models/finder.js';
+import { show, type ResolvedOptions } from '../options.js';
+import type { CacheClass, ReadOptions } from '../types.js';
+import { Counters, CustomCache, SimpleCache, type BoundCache } from './bound-cache.js';
+import { declarationCount, declarationOf, doesNotExistOf } from './declarations.js';
+import { GenericForeignKeys, type GenericForeignKeyDeclaration } from './generic-foreign-keys.js';
+import { computeOf, isCustomClass } from './custom.js';
+import { keyFieldOf } from './key-fields.js';
+
+/** Answers lookups; the loader. */
+export interface Reader {
+  load(cache: BoundCache, values: readonly Canonical[], mode: 'read' | 'refresh' | 'cache-only'): Promise<Model | null | undefined>;
+}
+
+/** Voids entries; the coherence. */
+export interface Voider {
+  invalidate(affected: Affected): Promise<void>;
+}
+
+/** Everything that is cached of one model. */
+export interface BoundModel {
+  readonly cached: CachedModel;
+  readonly generics: GenericForeignKeys;
+  /** The row by its primary key; there is one whether or not it was declared. */
+  readonly primary: SimpleCache;
+  /** The simple caches that were declared, for the manager. */
+  readonly simple: readonly SimpleCache[];
+  /** All caches, for invalidation. */
+  readonly all: readonly BoundCache[];
+}
+
+const registries = new WeakMap<Sequelize, Registry>();
+const boundTo = new WeakMap<CacheClass, Set<Registry>>();
+
+/** Declarations bound to the models of one Sequelize instance. */
+class Bindings {
+  readonly models = new Map<ModelStatic<Model>, BoundModel>();
+  readonly tables = new Map<string, readonly BoundModel[]>();
+  readonly classes = new Map<CacheClass, BoundCache>();
+  readonly #names = new Set<string>();
+
+  /** Takes a cache's name. @throws DuplicateCacheNameError */
+  claim(name: string, model: ModelStatic<Model>): void {
+    if (this.#names.has(name)) {
+      throw new DuplicateCacheNameError(
+        `Two caches are named '${name}' (the second one on model ${model.name}). Names are part of the keys; give each cache class a name of its own.`,
+      );
+    }
+    this.#names.add(name);
+  }
+}
+
+/** The bound models of one Sequelize instance. */
+export class Registry {
+  #bindings = new Bindings();
+  /** The state of the program that the bindings were made from. */
+  #boundAt = { declarations: -1, models: -1 };
+  /** By cache name; they outlive a new binding. */
+  readonly #counters = new Map<string, Counters>();
+
+  constructor(
+    readonly sequelize: Sequelize,
+    private readonly keys: KeySpace,
+    private readonly options: ResolvedOptions,
+    private readonly reader: Reader,
+    private readonly voider: Voider,
+  ) {
+    registries.set(sequelize, this);
+  }
+
+  /** Binds anew before the next use: a model was defined. */
+  outdated(): void {
+    this.#boundAt = { declarations: -1, models: -1 };
+  }
+
+  /** Forgets the Sequelize instance: lookups through it are errors from now on. */
+  dispose(): void {
+    registries.delete(this.sequelize);
+  }
+
+  /**
+   * Binds what is defined and declared by now, all anew if there is anything new.
+   * @throws InvalidKeyFieldError, NoPrimaryKeyError, UnsupportedScopeError, DuplicateCacheNameError …
+   */
+  bind(): Bindings {
+    const declarations = declarationCount();
+    // Declared as abstract classes; those that are defined are not.
+    const models = this.sequelize.modelManager.all as unknown as readonly ModelStatic<Model>[];
+    if (this.#boundAt.declarations === declarations && this.#boundAt.models === models.length) return this.#bindings;
+    const bindings = new Bindings();
+    for (const model of models) this.#bind(model, bindings);
+    this.#bindings = bindings;
+    this.#boundAt = { declarations, models: models.length };
+    return bindings;
+  }
+
+  /** What is cached of a model; `undefined` if nothing is. */
+  of(model: ModelStatic<Model>): BoundModel | undefined {
+    return this.bind().models.get(model);
+  }
+
+  /** The cached models of the table that a model (or a scoped subclass of it) writes to. */
+  ofTable(model: ModelStatic<Model>): readonly BoundModel[] {
+    return this.bind().tables.get(tableName(model)) ?? [];
+  }
+
+  /** All cached models. */
+  [Symbol.iterator](): IterableIterator<BoundModel> {
+    return this.bind().models.values();
+  }
+
+  /** The cache that a class is here. @throws CacheNotRegisteredError */
+  ofClass(cacheClass: CacheClass): BoundCache {
+    const found = this.bind().classes.get(cacheClass);
+    if (found === undefined) {
+      throw new CacheNotRegisteredError(
+        `Cache class ${cacheClass.name} is not registered, so writes would not invalidate it. ` +
+          `Put @registerCache before the class, call registerCache(${cacheClass.name}) after it, or list it in 'caches' of withCache.`,
+      );
+    }
+    return found;
+  }
+
+  /** Reads through the cache, or past it inside a transaction. */
+  async read(cache: BoundCache, values: readonly Canonical[], options: ReadOptions = {}): Promise<Model | null | undefined> {
+    const transaction = options.transaction === undefined ? currentTransaction(this.sequelize) : options.transaction;
+    if (transaction != null) {
+      cache.counters.bypasses += 1;
+      return readThrough(cache, values, transaction);
+    }
+    if (cache.kind === 'simple' && hasFindHooks(cache.model.model)) {
+      cache.counters.bypasses += 1;
+      publish('bypass', () => ({ cache: cache.name, reason: 'find-hooks' }));
+      return readThrough(cache, values, null);
+    }
+    const mode = options.cacheOnly === true ? 'cache-only' : options.refresh === true ? 'refresh' : 'read';
+    return this.reader.load(cache, values, mode);
+  }
+
+  /** Voids what is cached of the row that an instance stands for, under the key values that it holds. */
+  async invalidateInstance({ cached, all }: BoundModel, instance: Model): Promise<void> {
+    const affected = new Map<string, Table>();
+    for (const cache of all) {
+      const values = cached.keyValues(instance, cache.columns);
+      if (values !== undefined) affected.set(cache.keyFor(values), cached.tableKeys);
+    }
+    await this.voider.invalidate(affected);
+  }
+
+  /** Voids what is cached under key values, and the row that they lead to. */
+  async invalidateKey({ cached, all }: BoundModel, cache: SimpleCache, values: readonly Canonical[]): Promise<void> {
+    const affected = new Map<string, Table>([[cache.keyFor(values), cached.tableKeys]]);
+    for (const other of all) {
+      // Caches on the same columns share their values.
+      if (other.columns.length !== cache.columns.length) continue;
+      const shared = other.columns.map(({ name }) => values[cache.columns.findIndex((column) => column.name === name)]);
+      if (shared.every((value) => value !== undefined)) affected.set(other.keyFor(shared), cached.tableKeys);
+    }
+    if (!cache.primary) {
+      // The row that the cache leads to and the one that the database has now may be two.
+      const believed = await this.reader.load(cache, values, 'cache-only');
+      const [actual] = await findByKeys(cached, cache, [values]);
+      for (const row of [believed, actual]) {
+        const primaryKey = row == null ? undefined : cached.keyValues(row, cached.primaryKey);
+        if (primaryKey !== undefined) affected.set(cached.rowKey(primaryKey), cached.tableKeys);
+      }
+      // Another process may still know the way to a row that is not found from here.
+      if (believed === undefined) affected.set(cached.tableKeys.generation, cached.tableKeys);
+    }
+    await this.voider.invalidate(affected);
+  }
+
+  #bind(model: ModelStatic<Model>, bindings: Bindings): void {
+    const declaration = declarationOf(model);
+    if (declaration === undefined) return;
+    const { options, classes } = declaration;
+    const specs = (options.keys ?? options.getKeyFieldsList ?? []).map((spec) => (typeof spec === 'string' ? [spec] : spec));
+    const columns = columnsOf(model);
+    const primaryKey = primaryKeyOf(model, columns);
+    const generics = new GenericForeignKeys(
+      model,
+      columns,
+      (options.genericForeignKeys ?? {}) as Readonly<Record<string, GenericForeignKeyDeclaration>>,
+    );
+    const fieldsOf = (names: readonly string[], cache: string): readonly ReturnType<typeof keyFieldOf>[] => {
+      const twice = names.find((name, at) => names.indexOf(name) !== at);
+      if (twice !== undefined) throw new InvalidOptionError(`Cache ${cache} names the key field '${twice}' twice.`);
+      return names.map((name) => keyFieldOf(model, columns, generics, name, cache));
+    };
+    const version = String(options.version ?? 0);
+    const timeout = options.timeout ?? this.options.timeout;
+    const declared = specs.map((names) => {
+      const name = `${model.name}(${names.join(',')})`;
+      return { name, fields: fieldsOf(names, name), timeout, version, counters: this.#countersOf(name) };
+    });
+    const ofClasses = [...classes].map((cacheClass) => {
+      const own = cacheClass as { readonly timeout?: unknown; readonly version?: unknown };
+      if (own.timeout !== undefined && (typeof own.timeout !== 'number' || !Number.isInteger(own.timeout) || own.timeout < 1)) {
+        throw new InvalidOptionError(
+          `Cache class ${cacheClass.name}: 'static timeout' must be a whole number of seconds, at least 1; received ${show(own.timeout)}.`,
+        );
+      }
+      return {
+        cacheClass,
+        name: cacheClass.name,
+        counters: this.#countersOf(cacheClass.name),
+        fields: fieldsOf(cacheClass.keyFields, cacheClass.name),
+        timeout: typeof own.timeout === 'number' ? own.timeout : timeout,
+        version: `${version}/${typeof own.version === 'string' || typeof own.version === 'number' ? String(own.version) : ''}`,
+      };
+    });
+    for (const { name } of [...declared, ...ofClasses]) bindings.claim(name, model);
+
+    const keyAttributes = new Set([...declared, ...ofClasses].flatMap(({ fields }) => fields.flatMap((field) => field.columns.map(({ name }) => name))));
+    const cached = new CachedModel(model, this.sequelize, this.keys, keyAttributes, version);
+    const simple: SimpleCache[] = declared.map((declaration) => new SimpleCache(cached, declaration, this.keys));
+    const custom: CustomCache[] = [];
+    for (const declaration of ofClasses) {
+      const { cacheClass } = declaration;
+      let bound: BoundCache;
+      if (isCustomClass(cacheClass)) {
+        bound = new CustomCache(cached, declaration, this.keys, computeOf(cacheClass, cached, declaration.fields));
+        custom.push(bound);
+      } else {
+        bound = new SimpleCache(cached, declaration, this.keys);
+        simple.push(bound);
+      }
+      bindings.classes.set(cacheClass, bound);
+      boundTo.set(cacheClass, (boundTo.get(cacheClass) ?? new Set<Registry>()).add(this));
+    }
+    const primary =
+      simple.find((cache) => cache.primary) ??
+      new SimpleCache(
+        cached,
+        {
+          name: `${model.name}(primary key)`,
+          fields: primaryKey.map(({ name }) => primaryField(name, cached)),
+          timeout,
+          version,
+          counters: this.#countersOf(`${model.name}(primary key)`),
+        },
+        this.keys,
+      );
+    const bound: BoundModel = {
+      cached,
+      generics,
+      primary,
+      simple,
+      all: [...(simple.includes(primary) ? simple : [primary, ...simple]), ...custom],
+    };
+    bindings.models.set(model, bound);
+    bindings.tables.set(cached.table, [...(bindings.tables.get(cached.table) ?? []), bound]);
+    if (!('DoesNotExist' in model)) {
+      Object.defineProperty(model, 'DoesNotExist', { value: doesNotExistOf(model), configurable: true });
+    }
+    this.#defineTargetGetters(model, generics);
+  }
+
+  #countersOf(name: string): Counters {
+    const counters = this.#counters.get(name) ?? new Counters();
+    this.#counters.set(name, counters);
+    return counters;
+  }
+
+  /** `getTarget()` on instances, for each generic foreign key `target`. */
+  #defineTargetGetters(model: ModelStatic<Model>, generics: GenericForeignKeys): void {
+    const registry = this as Registry;
+    for (const generic of generics) {
+      const method = `get${generic.name.charAt(0).toUpperCase()}${generic.name.slice(1)}`;
+      if (method in (model.prototype as object)) continue;
+      Object.defineProperty(model.prototype, method, {
+        configurable: true,
+        writable: true,
+        value: async function getTarget(this: Model, options?: ReadOptions): Promise<Model | null | undefined> {
+          const type: unknown = this.get(generic.type.name, { raw: true } as never);
+          const id: unknown = this.get(generic.id.name, { raw: true } as never);
+          if (type == null || id == null) return null;
+          const target = generic.target(String(type));
+          const bound = registry.of(target);
+          if (bound === undefined) {
+            return target.findByPk(id as string, options?.transaction === undefined ? {} : { transaction: options.transaction });
+          }
+          const [column] = bound.primary.columns;
+          const value = column?.key.canonical(id);
+          // An id that no row of the target can have, such as 'x' for an integer.
+          if (value === undefined) return null;
+          return registry.read(bound.primary, [value], options);
+        },
+      });
+    }
+  }
+}
+
+/** The registry of a model's Sequelize instance. @throws CacheNotSetUpError */
+export function registryOf(model: ModelStatic<Model>): Registry {
+  const { sequelize } = model as { readonly sequelize?: Sequelize };
+  if (sequelize === undefined) {
+    throw new CacheNotSetUpError(
+      `Model ${model.name} is not initialised yet. Call its init (or add it to a Sequelize instance) and setupCache(sequelize) before its cache is used.`,
+    );
+  }
+  const registry = registries.get(sequelize);
+  if (registry === undefined) {
+    throw new CacheNotSetUpError(
+      `The cache of model ${model.name} was used before setupCache(sequelize), or after close(). Call setupCache once for each Sequelize instance, in every process that reads or writes cached models.`,
+    );
+  }
+  return registry;
+}
+
+/** The registry that a cache class is used with. @throws CacheNotSetUpError, InvalidCacheClassError */
+export function registryOfClass(cacheClass: CacheClass): Registry {
+  const { model } = cacheClass as { readonly model?: ModelStatic<Model> };
+  if (model === undefined) {
+    throw new InvalidCacheClassError(`Cache class ${cacheClass.name} needs 'static model = …', a model.`);
+  }
+  if ((model as { readonly sequelize?: Sequelize }).sequelize !== undefined) return registryOf(model);
+  // In repository mode the exported class is never initialised; its subclasses are.
+  const [only, ...more] = [...(boundTo.get(cacheClass) ?? [])].filter((registry) => registries.get(registry.sequelize) === registry);
+  if (only === undefined) return registryOf(model);
+  if (more.length > 0) {
+    throw new InvalidCacheClassError(
+      `Cache class ${cacheClass.name} belongs to several Sequelize instances; which one is meant is not known in repository mode.`,
+    );
+  }
+  return only;
+}
+
+/** Whether a Sequelize instance has been set up. */
+export const isSetUp = (sequelize: Sequelize): boolean => registries.has(sequelize);
+
+/** The transaction that a read without the option is in, by CLS. */
+export function currentTransaction(sequelize: Sequelize): Transaction | undefined {
+  const { _cls } = sequelize.constructor as { readonly _cls?: { get(name: string): unknown } };
+  return (_cls?.get('transaction') ?? undefined) as Transaction | undefined;
+}
+
+/** A plain Sequelize read. */
+async function readThrough(
+  cache: BoundCache,
+  values: readonly Canonical[],
+  transaction: Transaction | null,
+): Promise<Model | null> {
+  if (cache.kind === 'custom') return cache.compute(values, transaction);
+  return cache.model.model.findOne({
+    where: whereOf(cache.columns, values),
+    transaction,
+    rejectOnEmpty: false,
+    ...(transaction === null ? { useMaster: true } : {}),
+  });
+}
+
+const findHooks = ['beforeFind', 'beforeFindAfterExpandIncludeAll', 'beforeFindAfterOptions', 'afterFind'] as const;
+
+/** Hooks of the user's can change what a find asks for or returns; only a find can run them. */
+function hasFindHooks(model: ModelStatic<Model>): boolean {
+  const { sequelize } = model;
+  return findHooks.some((hook) => model.hasHook(hook) || sequelize?.hasHook(hook) === true);
+}
+
+/** The key field of a primary key column, which may be an association's column too. */
+function primaryField(name: string, cached: CachedModel): ReturnType<typeof keyFieldOf> {
+  const column = cached.primaryKey.find((candidate) => candidate.name === name);
+  if (column === undefined) throw new RangeError(`${name} is not in the primary key`);
+  return {
+    name,
+    idName: undefined,
+    columns: [column],
+    read: (value) => [column.key.canonical(value) ?? null],
+    argument: ([value]) => (value == null ? null : column.key.queryValue(value)),
+  };
+}

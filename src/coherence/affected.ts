@@ -1,0 +1,18 @@
+/** The words in which writes and the coherence protocol speak of entries. */
+
+/** A table's own keys. */
+export interface Table {
+  /** The stamp that every value of the table was filled under. */
+  readonly generation: string;
+  /** The stamp that every write to the table removes. */
+  readonly epoch: string;
+}
+
+/** The entries that a write changes: each key with the table that it belongs to. */
+export type Affected = ReadonlyMap<string, Table>;
+
+/** Keys that the store could not be told of, with the last cause. */
+export interface Failed {
+  readonly keys: readonly string[];
+  readonly cause?: unknown;
+}

@@ -1,0 +1,288 @@
+/**
+ * The one door to the store: looks, leases, fills, and the writers' markers.
+ *
+ * The read side follows the leases of "Scaling Memcache at Facebook" (Nishtala et al., NSDI 2013):
+ * a value is put in only by compare-and-swap over the lease that its reader placed before it asked
+ * the database. The write side replaces every entry that a write changes by a marker before the
+ * database commits and removes it afterwards, so a crash in between costs a marker's life time
+ * (`writeLease`) and never leaves a stale value.
+ *
+ * A marker lists every writer in flight. With one token only, a second writer that marks after the
+ * first and releases before it would leave the first without protection.
+ *
+ * A table's *epoch* is removed by every write to the table between its commit and the removal of
+ * its markers. A reader that finds a row by something else than its primary key cannot place the
+ * row's lease before it asks the database; it places it afterwards, and fills only if the epoch
+ * that it saw before is still there: then no write was finished in between.
+ */
+import { publish } from '../events.js';
+import type { OnStoreFailure } from '../options.js';
+import type { Store } from '../stores/store.js';
+import { classify, leaseText, markerText, stampText, type Seen } from '../entries/envelope.js';
+import type { Affected, Failed } from './affected.js';
+import { Undelivered } from './undelivered.js';
+import { Write } from './write.js';
+
+/** What the coherence needs of the options. */
+export interface CoherenceOptions {
+  readonly writeLease: number;
+  readonly leaseWait: number;
+  readonly onStoreFailure: OnStoreFailure;
+  readonly maxUndelivered: number;
+}
+
+/** How often a compare-and-swap that lost a race is tried again. */
+const maxAttempts = 30;
+
+const done: Failed = Object.freeze({ keys: Object.freeze([]) });
+
+/** What one multi-get showed. */
+export type Look = (key: string) => Seen;
+
+const undelivered: Seen = Object.freeze({
+  state: 'unknown',
+  cause: new Error('An invalidation of this key was not delivered yet.'),
+});
+
+/** The coherence protocol on one store. */
+export class Coherence {
+  readonly #store: Store;
+  readonly #options: CoherenceOptions;
+  readonly #undelivered: Undelivered;
+  /** How long a read lease stands, in seconds. */
+  readonly #leaseSeconds: number;
+
+  constructor(store: Store, options: CoherenceOptions) {
+    this.#store = store;
+    this.#options = options;
+    this.#leaseSeconds = Math.max(3, Math.ceil(options.leaseWait / 1000) + 2);
+    this.#undelivered = new Undelivered(options.maxUndelivered, (affected, writer) =>
+      this.#voidAll(affected, writer),
+    );
+  }
+
+  /** Largest value in bytes that can be filled. */
+  get maxValueBytes(): number {
+    return this.#store.maxValueBytes;
+  }
+
+  /** How many invalidations wait to be delivered. */
+  get waiting(): number {
+    return this.#undelivered.size;
+  }
+
+  /**
+   * How long after its look a reader may still lease a row that it found by another key, in
+   * milliseconds: less than a crashed writer's marker is sure to stand.
+   */
+  get lateLeaseLimit(): number {
+    const { writeLease } = this.#options;
+    return (writeLease - 1) * 1000 - writeLease * 250;
+  }
+
+  /** Looks at keys, in one round trip per server. Never rejects: a silent server shows as `unknown`. */
+  async look(keys: readonly string[]): Promise<Look> {
+    const { items, failures } = await this.#get(keys);
+    return (key) => {
+      if (this.#undelivered.has(key)) return undelivered;
+      const cause = failures.get(key);
+      return cause === undefined ? classify(items.get(key)) : { state: 'unknown', cause };
+    };
+  }
+
+  /** Places a read lease where `seen` was seen. Resolves to its text, or `undefined` if another was faster. */
+  async lease(key: string, seen: Seen): Promise<string | undefined> {
+    const text = leaseText();
+    try {
+      if (seen.state === 'absent') {
+        return (await this.#store.add(key, text, this.#leaseSeconds)) ? text : undefined;
+      }
+      if (seen.state === 'unknown' || seen.state === 'marker' || seen.state === 'lease') return undefined;
+      return (await this.#store.compareAndSwap(key, text, seen.token, this.#leaseSeconds)) ? text : undefined;
+    } catch (cause) {
+      this.#failed('lease', cause);
+      return undefined;
+    }
+  }
+
+  /** Gives a key without generation or epoch a new one. Resolves to it, or `undefined`. */
+  async stamp(key: string, seen: Seen): Promise<string | undefined> {
+    const text = stampText();
+    try {
+      if (seen.state === 'absent') return (await this.#store.add(key, text, 0)) ? text : undefined;
+      if (seen.state === 'foreign' || seen.state === 'value' || seen.state === 'lease') {
+        return (await this.#store.compareAndSwap(key, text, seen.token, 0)) ? text : undefined;
+      }
+    } catch (cause) {
+      this.#failed('stamp', cause);
+    }
+    return undefined;
+  }
+
+  /** Replaces a lease by a value. Resolves to whether the lease still stood. */
+  async fill(key: string, lease: string, seen: Seen, value: string, seconds: number): Promise<boolean> {
+    if (seen.state !== 'lease' || seen.text !== lease) return false;
+    try {
+      const filled = await this.#store.compareAndSwap(key, value, seen.token, seconds);
+      if (filled) publish('fill', () => ({ key, bytes: Buffer.byteLength(value) }));
+      return filled;
+    } catch (cause) {
+      this.#failed('fill', cause);
+      return false;
+    }
+  }
+
+  /** Takes back leases that will not be filled, so that nobody waits for them. */
+  async abandon(leases: ReadonlyMap<string, string>): Promise<void> {
+    if (leases.size === 0) return;
+    const look = await this.look([...leases.keys()]);
+    await Promise.all(
+      Array.from(leases, async ([key, lease]) => {
+        const seen = look(key);
+        if (seen.state !== 'lease' || seen.text !== lease) return;
+        try {
+          await this.#store.compareAndDelete(key, seen.token);
+        } catch (cause) {
+          // It expires by itself.
+          this.#failed('abandon', cause);
+        }
+      }),
+    );
+  }
+
+  /** Begins a write. Nothing happens until it marks. */
+  write(): Write {
+    return new Write(
+      {
+        mark: (affected, writer) => this.#mark(affected, writer),
+        voidAll: (affected, writer) => this.#voidAll(affected, writer),
+        defer: (affected, writer, cause) => {
+          this.#undelivered.add(affected, writer, cause);
+        },
+      },
+      this.#options.onStoreFailure,
+      this.#options.writeLease * 250,
+    );
+  }
+
+  /** Voids entries without a write of ours, for example after raw SQL. */
+  async invalidate(affected: Affected): Promise<void> {
+    await this.write().release(affected);
+  }
+
+  /**
+   * Delivers what is undelivered, for at most `milliseconds`, and stops. Resolves to the number of
+   * invalidations that could not be delivered.
+   */
+  async close(milliseconds: number): Promise<number> {
+    const left = await this.#undelivered.close(milliseconds);
+    await this.#store.close();
+    return left;
+  }
+
+  async #get(keys: readonly string[]): Promise<Awaited<ReturnType<Store['get']>>> {
+    try {
+      return await this.#store.get(keys);
+    } catch (error) {
+      this.#failed('get', error);
+      const cause = error instanceof Error ? error : new Error(String(error));
+      return { items: new Map(), failures: new Map(keys.map((key) => [key, cause])) };
+    }
+  }
+
+  /** Marks every key. Resolves to those that could not be marked, with the last cause. */
+  async #mark(affected: Affected, writer: string): Promise<Failed> {
+    return this.#untilDone(affected.keys(), 'mark', (key, seen) => {
+      const { writeLease } = this.#options;
+      if (seen.state === 'absent') return this.#store.add(key, markerText([writer]), writeLease);
+      const writers =
+        seen.state !== 'marker' ? [writer] : seen.writers.includes(writer) ? seen.writers : [...seen.writers, writer];
+      return this.#store.compareAndSwap(key, markerText(writers), seen.token, writeLease);
+    });
+  }
+
+  /** Ends the tables' epochs, then removes from every key the writer's marker, a value or a lease. */
+  async #voidAll(affected: Affected, writer: string): Promise<Failed> {
+    const epochs = new Set(Array.from(affected.values(), (table) => table.epoch));
+    // The first look can go with the epochs' removal, but no entry may be removed before it is done.
+    let first: Promise<Look> | undefined = this.#lookThrough([...affected.keys()]);
+    try {
+      await Promise.all(Array.from(epochs, (epoch) => this.#store.delete(epoch)));
+    } catch (cause) {
+      this.#failed('epoch', cause);
+      await first;
+      return { keys: [...affected.keys()], cause };
+    }
+    return this.#untilDone(
+      affected.keys(),
+      'release',
+      (key, seen) => {
+        if (seen.state === 'absent') return true;
+        if (seen.state !== 'marker') return this.#store.compareAndDelete(key, seen.token);
+        if (!seen.writers.includes(writer)) return true;
+        const others = seen.writers.filter((other) => other !== writer);
+        return others.length === 0
+          ? this.#store.compareAndDelete(key, seen.token)
+          : this.#store.compareAndSwap(key, markerText(others), seen.token, this.#options.writeLease);
+      },
+      () => {
+        const look = first;
+        first = undefined;
+        return look;
+      },
+    );
+  }
+
+  /** Applies `step` to each key until it says that it is done; a step that lost a race looks again. */
+  async #untilDone(
+    keys: Iterable<string>,
+    operation: string,
+    step: (key: string, seen: Exclude<Seen, { state: 'unknown' }>) => boolean | Promise<boolean>,
+    firstLook: () => Promise<Look> | undefined = () => undefined,
+  ): Promise<Failed> {
+    const failed: string[] = [];
+    let cause: unknown;
+    let open = [...keys];
+    for (let attempt = 0; open.length > 0 && attempt < maxAttempts; attempt += 1) {
+      const items = await (firstLook() ?? this.#lookThrough(open));
+      const again: string[] = [];
+      await Promise.all(
+        open.map(async (key) => {
+          const seen = items(key);
+          if (seen.state === 'unknown') {
+            cause = seen.cause;
+            failed.push(key);
+            return;
+          }
+          try {
+            if (!(await step(key, seen))) again.push(key);
+          } catch (error) {
+            cause = error;
+            failed.push(key);
+            this.#failed(operation, error);
+          }
+        }),
+      );
+      open = again;
+    }
+    if (open.length > 0) {
+      cause ??= new Error(`${operation} lost ${String(maxAttempts)} races`);
+      failed.push(...open);
+    }
+    return failed.length === 0 ? done : { keys: failed, cause };
+  }
+
+  /** A look that shows what the store has even where an invalidation is undelivered. */
+  async #lookThrough(keys: readonly string[]): Promise<Look> {
+    const { items, failures } = await this.#get(keys);
+    return (key) => {
+      const cause = failures.get(key);
+      return cause === undefined ? classify(items.get(key)) : { state: 'unknown', cause };
+    };
+  }
+
+  #failed(operation: string, cause: unknown): void {
+    publish('error', () => ({ operation, cause }));
+  }
+}
+

@@ -1,0 +1,74 @@
+/** One write to the database as the store sees it: markers before the commit, gone after it. */
+import { InvalidationFailedError } from '../errors.js';
+import type { OnStoreFailure } from '../options.js';
+import { randomToken } from '../entries/envelope.js';
+import type { Affected, Failed, Table } from './affected.js';
+
+/** The operations of the coherence protocol that a write needs. */
+export interface WriteDoor {
+  /** Marks every key for the writer. */
+  mark(affected: Affected, writer: string): Promise<Failed>;
+  /** Ends the epochs and removes the writer's markers, values and leases. */
+  voidAll(affected: Affected, writer: string): Promise<Failed>;
+  /** Takes over what could not be voided. */
+  defer(affected: Affected, writer: string, cause: unknown): void;
+}
+
+/** A write in flight. */
+export class Write {
+  readonly #door: WriteDoor;
+  readonly #onStoreFailure: OnStoreFailure;
+  readonly #heartbeatMs: number;
+  readonly #writer = randomToken();
+  readonly #affected = new Map<string, Table>();
+  #heartbeat: NodeJS.Timeout | undefined;
+  #beating: Promise<unknown> | undefined;
+
+  /** @param heartbeatMs how often markers are renewed, in milliseconds */
+  constructor(door: WriteDoor, onStoreFailure: OnStoreFailure, heartbeatMs: number) {
+    this.#door = door;
+    this.#onStoreFailure = onStoreFailure;
+    this.#heartbeatMs = heartbeatMs;
+  }
+
+  /**
+   * Replaces the entries by markers: from now on readers ask the database and do not fill.
+   * @throws InvalidationFailedError with `onStoreFailure: 'strict'`, if an entry could not be marked
+   */
+  async mark(affected: Affected): Promise<void> {
+    for (const [key, table] of affected) this.#affected.set(key, table);
+    const failed = await this.#door.mark(affected, this.#writer);
+    if (failed.keys.length > 0 && this.#onStoreFailure === 'strict') {
+      await this.release();
+      throw new InvalidationFailedError(
+        `The write was refused: ${String(failed.keys.length)} of the ${String(affected.size)} cache entries that it changes could not be marked, ` +
+          `and onStoreFailure is 'strict'. Bring the store back, or set onStoreFailure to 'available'.`,
+        { cause: failed.cause },
+      );
+    }
+    // A statement that waits for a lock longer than the markers stand must not lose them.
+    this.#heartbeat ??= setInterval(() => {
+      this.#beating = this.#door.mark(this.#affected, this.#writer);
+    }, this.#heartbeatMs).unref();
+  }
+
+  /**
+   * Removes the markers, and whatever stands under keys that became known only now. What cannot
+   * be delivered is retried in the background. Never rejects.
+   */
+  async release(more?: Affected): Promise<void> {
+    clearInterval(this.#heartbeat);
+    this.#heartbeat = undefined;
+    await this.#beating;
+    if (more !== undefined) for (const [key, table] of more) this.#affected.set(key, table);
+    if (this.#affected.size === 0) return;
+    const failed = await this.#door.voidAll(this.#affected, this.#writer);
+    if (failed.keys.length === 0) return;
+    const rest = new Map<string, Table>();
+    for (const key of failed.keys) {
+      const table = this.#affected.get(key);
+      if (table !== undefined) rest.set(key, table);
+    }
+    this.#door.defer(rest, this.#writer, failed.cause);
+  }
+}

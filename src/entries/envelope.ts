@@ -1,0 +1,82 @@
+/**
+ * What stands under a key: a value, a lease, a marker or a generation, told apart by one letter.
+ *
+ *   V<fingerprint 11><generation 11><body>   a value, with what it was filled under
+ *   L<token>                                 a read lease: someone is filling this key
+ *   M<nonce>;<token>,<token>…                a marker: writes by these writers are in flight
+ *   G<random>                                a generation or an epoch
+ *
+ * Leases are those of "Scaling Memcache at Facebook" (Nishtala et al., NSDI 2013); the marker is
+ * a lease held by writers. Every text is written once and never again (each holds fresh
+ * randomness or is removed by its token), so two looks that see the same lease or marker know that
+ * nothing happened to the key in between.
+ */
+import { randomBytes } from 'node:crypto';
+import { sha256 } from './key-types.js';
+
+/** What a look at a key showed. */
+export type Seen =
+  | { readonly state: 'absent' }
+  | { readonly state: 'value'; readonly text: string; readonly token: string }
+  | { readonly state: 'lease'; readonly text: string; readonly token: string }
+  | { readonly state: 'marker'; readonly text: string; readonly token: string; readonly writers: readonly string[] }
+  | { readonly state: 'stamp'; readonly text: string; readonly token: string }
+  /** Not one of our texts: foreign, or of another version. */
+  | { readonly state: 'foreign'; readonly text: string; readonly token: string }
+  /** The server did not answer. */
+  | { readonly state: 'unknown'; readonly cause: Error };
+
+const absent: Seen = Object.freeze({ state: 'absent' });
+
+/** Classifies a stored text. */
+export function classify(item: { readonly value: string; readonly token: string } | undefined): Seen {
+  if (item === undefined) return absent;
+  const { value: text, token } = item;
+  switch (text.charCodeAt(0)) {
+    case 0x56: // V
+      return { state: 'value', text, token };
+    case 0x4c: // L
+      return { state: 'lease', text, token };
+    case 0x47: // G
+      return { state: 'stamp', text, token };
+    case 0x4d: {
+      // M
+      const at = text.indexOf(';');
+      if (at < 0) return { state: 'foreign', text, token };
+      return { state: 'marker', text, token, writers: text.slice(at + 1).split(',') };
+    }
+    default:
+      return { state: 'foreign', text, token };
+  }
+}
+
+// Random bytes are drawn in bulk: one call to the system per thousand tokens.
+let pool = Buffer.alloc(0);
+let used = 0;
+
+/** 64 random bits as 11 characters of base64url. */
+export function randomToken(): string {
+  if (used + 8 > pool.length) {
+    pool = randomBytes(8192);
+    used = 0;
+  }
+  used += 8;
+  return pool.toString('base64url', used - 8, used);
+}
+
+/** A new lease's text. */
+export const leaseText = (): string => `L${randomToken()}`;
+
+/** A new generation's or epoch's text. */
+export const stampText = (): string => `G${randomToken()}`;
+
+/** A marker's text for these writers. */
+export const markerText = (writers: readonly string[]): string => `M${randomToken()};${writers.join(',')}`;
+
+/** The start of every value that was filled under this fingerprint and generation (a stamp's text). */
+export const valueHead = (fingerprint: string, generation: string): string =>
+  `V${fingerprint}${generation.slice(1)}`;
+
+/** A short digest that changes with any part of what it is made from. */
+export const fingerprintOf = (description: unknown): string =>
+  sha256(JSON.stringify(description)).slice(0, 11);

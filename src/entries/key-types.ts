@@ -1,0 +1,250 @@
+/**
+ * Canonical key values: for each kind of column, one text per value that the database would call
+ * the same, and the bucket that a write voids.
+ *
+ * Pure: knows nothing of Sequelize's classes; `models/columns.ts` maps a model's attribute to one
+ * of these kinds.
+ */
+import { createHash } from 'node:crypto';
+import { show } from '../options.js';
+import { foldText } from './fold.js';
+
+/** A key value in canonical form; `null` is SQL's NULL. */
+export type Canonical = string | null;
+
+/** What a canonical value is given to the database as. */
+export type QueryValue = string | number | boolean | Date | Buffer | null;
+
+/** The kinds of columns that can be key fields. */
+export type KeyKind =
+  | 'integer'
+  | 'decimal'
+  | 'float'
+  | 'text'
+  | 'binary-text'
+  | 'uuid'
+  | 'enum'
+  | 'boolean'
+  | 'date'
+  | 'dateonly'
+  | 'time'
+  | 'blob';
+
+/** How values of one column become key values. */
+export interface KeyType {
+  readonly kind: KeyKind;
+  /**
+   * The canonical form of a value that a caller, a row or a statement holds.
+   * Returns `undefined` for a value that does not fit the column's type; never guesses.
+   */
+  canonical(value: unknown): Canonical | undefined;
+  /** The bucket: equal for all canonical values that the database may call equal. */
+  bucket(canonical: string): string;
+  /** The value to compare the column with in SQL. */
+  queryValue(canonical: string): QueryValue;
+  /**
+   * Whether the database stores this value as it is, so that the canonical form of what was
+   * written is that of what a read will return (up to its bucket).
+   */
+  storedAsGiven(canonical: string): boolean;
+  /** What fits, for error messages. */
+  readonly expects: string;
+}
+
+/** Limits of a column that decide whether a written value is stored unchanged. */
+export interface ColumnLimits {
+  /** Longest text in characters. */
+  readonly length?: number | undefined;
+  /** Digits after the decimal point. */
+  readonly scale?: number | undefined;
+  /** Members of an ENUM. */
+  readonly members?: readonly string[] | undefined;
+}
+
+/** The key type of a column of this kind. */
+export function keyType(kind: KeyKind, limits: ColumnLimits = {}): KeyType {
+  switch (kind) {
+    case 'integer':
+      return {
+        kind,
+        canonical: canonicalInteger,
+        bucket: identity,
+        queryValue: (text) => (Number.isSafeInteger(Number(text)) ? Number(text) : text),
+        storedAsGiven: yes,
+        expects: 'an integer (number, bigint or a string of digits; beyond 2^53 not a number)',
+      };
+    case 'decimal':
+      return {
+        kind,
+        canonical: canonicalDecimal,
+        bucket: identity,
+        queryValue: identity,
+        storedAsGiven: (text) => (text.split('.')[1]?.length ?? 0) <= (limits.scale ?? 0),
+        expects: 'a decimal number (a string such as "12.30", or a number)',
+      };
+    case 'float':
+      return {
+        kind,
+        canonical: canonicalFloat,
+        bucket: (text) => String(Math.fround(Number(text))),
+        queryValue: Number,
+        storedAsGiven: yes,
+        expects: 'a finite number',
+      };
+    case 'text':
+      return textType(kind, limits, foldText, 'a string');
+    case 'binary-text':
+      return textType(kind, limits, trimmed, 'a string');
+    case 'time':
+      return textType(kind, limits, foldText, 'a string such as "13:30:00"');
+    case 'uuid':
+      return {
+        ...textType(kind, limits, foldText, 'a UUID'),
+        canonical: (value) =>
+          value === null ? null : typeof value === 'string' && uuid.test(value) ? value : undefined,
+      };
+    case 'enum': {
+      const members = limits.members ?? [];
+      const buckets = new Set(members.map(foldText));
+      return {
+        ...textType(kind, limits, foldText, `one of ${members.map((member) => `'${member}'`).join(', ')}`),
+        canonical: (value) =>
+          value === null ? null : typeof value === 'string' && buckets.has(foldText(value)) ? value : undefined,
+      };
+    }
+    case 'boolean':
+      return {
+        kind,
+        canonical: (value) =>
+          value === null
+            ? null
+            : value === true || value === 1
+              ? '1'
+              : value === false || value === 0
+                ? '0'
+                : undefined,
+        bucket: identity,
+        queryValue: (text) => text === '1',
+        storedAsGiven: yes,
+        expects: 'true or false',
+      };
+    case 'date':
+      return {
+        kind,
+        canonical: canonicalDate,
+        // A DATETIME column without fraction drops the milliseconds, one with fraction keeps them.
+        bucket: (text) => String(Math.floor(Number(text) / 1000)),
+        queryValue: (text) => new Date(Number(text)),
+        storedAsGiven: yes,
+        expects: 'a Date, milliseconds since 1970, or an ISO 8601 string with a time zone',
+      };
+    case 'dateonly':
+      return {
+        kind,
+        canonical: (value) =>
+          value === null ? null : typeof value === 'string' && isDay(value) ? value : undefined,
+        bucket: identity,
+        queryValue: identity,
+        storedAsGiven: yes,
+        expects: 'a day as "YYYY-MM-DD"',
+      };
+    case 'blob':
+      return {
+        kind,
+        canonical: (value) =>
+          value === null ? null : value instanceof Uint8Array ? Buffer.from(value).toString('hex') : undefined,
+        bucket: (text) => (text.length > 64 ? sha256(text) : text),
+        queryValue: (text) => Buffer.from(text, 'hex'),
+        storedAsGiven: (text) => limits.length === undefined || text.length <= limits.length * 2,
+        expects: 'a Buffer',
+      };
+  }
+}
+
+/** SHA-256 of a text, as 43 characters of base64url. */
+export function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('base64url');
+}
+
+/** The message for a value that does not fit. */
+export function misfit(field: string, type: KeyType, value: unknown): string {
+  return `Key field '${field}' must be ${type.expects}; received ${show(value)}.`;
+}
+
+const identity = (text: string): string => text;
+const yes = (): boolean => true;
+const trimmed = (text: string): string => text.replace(/ +$/, '');
+const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+function textType(
+  kind: KeyKind,
+  limits: ColumnLimits,
+  bucket: (text: string) => string,
+  expects: string,
+): KeyType {
+  return {
+    kind,
+    canonical: (value) => (value === null || typeof value === 'string' ? value : undefined),
+    bucket,
+    queryValue: identity,
+    // Without strict mode the database cuts what is too long.
+    storedAsGiven: (text) => limits.length === undefined || [...text].length <= limits.length,
+    expects,
+  };
+}
+
+function canonicalInteger(value: unknown): Canonical | undefined {
+  if (value === null) return null;
+  if (typeof value === 'number') return Number.isSafeInteger(value) ? String(value === 0 ? 0 : value) : undefined;
+  if (typeof value === 'bigint') return String(value);
+  if (typeof value !== 'string') return undefined;
+  const match = /^([+-]?)0*(\d+)$/.exec(value);
+  if (match?.[2] === undefined) return undefined;
+  return match[1] === '-' && match[2] !== '0' ? `-${match[2]}` : match[2];
+}
+
+function canonicalDecimal(value: unknown): Canonical | undefined {
+  if (value === null) return null;
+  const text =
+    typeof value === 'string'
+      ? value
+      : typeof value === 'bigint' || (typeof value === 'number' && Number.isFinite(value))
+        ? String(value)
+        : undefined;
+  const match = text === undefined ? null : /^([+-]?)0*(\d+)(?:\.(\d*?)0*)?$/.exec(text);
+  if (match?.[2] === undefined) return undefined;
+  const digits = match[3] === undefined || match[3] === '' ? match[2] : `${match[2]}.${match[3]}`;
+  return match[1] === '-' && digits !== '0' ? `-${digits}` : digits;
+}
+
+function canonicalFloat(value: unknown): Canonical | undefined {
+  if (value === null) return null;
+  const number =
+    typeof value === 'number'
+      ? value
+      : typeof value === 'string' && /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(value)
+        ? Number(value)
+        : Number.NaN;
+  return Number.isFinite(number) ? String(number === 0 ? 0 : number) : undefined;
+}
+
+const isoWithZone = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)$/;
+
+function canonicalDate(value: unknown): Canonical | undefined {
+  if (value === null) return null;
+  const time =
+    value instanceof Date
+      ? value.getTime()
+      : typeof value === 'number'
+        ? value
+        : typeof value === 'string' && isoWithZone.test(value)
+          ? Date.parse(value)
+          : Number.NaN;
+  return Number.isInteger(time) ? String(time) : undefined;
+}
+
+function isDay(value: string): boolean {
+  if (!/^\d{4}-\d\d-\d\d$/.test(value)) return false;
+  const time = Date.parse(`${value}T00:00:00Z`);
+  return !Number.isNaN(time) && new Date(time).toISOString().startsWith(value);
+}

@@ -1,0 +1,175 @@
+/** Every error of the package. Each has a stable `code`; the README lists them with their meaning. */
+import { EmptyResultError } from 'sequelize';
+
+/** Base of every error that this package throws, except `DoesNotExist` and `NotFoundError`. */
+export abstract class FlashError extends Error {
+  /** Stable, machine-readable; never changes with the wording. */
+  abstract readonly code: string;
+
+  constructor(message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = new.target.name;
+  }
+}
+
+// ---- Declaration: found when a model or cache class is declared or set up --------------------
+
+/** An option has a value that it cannot have. */
+export class InvalidOptionError extends FlashError {
+  readonly code = 'FLASH_INVALID_OPTION';
+}
+
+/** A declared key field does not exist, is a foreign key's column, or has a type that cannot be a key. */
+export class InvalidKeyFieldError extends FlashError {
+  readonly code = 'FLASH_INVALID_KEY_FIELD';
+}
+
+/** The model has no primary key, so its rows cannot be told apart. */
+export class NoPrimaryKeyError extends FlashError {
+  readonly code = 'FLASH_NO_PRIMARY_KEY';
+}
+
+/** The model's default scope can change its answer without a write to the row, or joins other tables. */
+export class UnsupportedScopeError extends FlashError {
+  readonly code = 'FLASH_UNSUPPORTED_SCOPE';
+}
+
+/** `withCache` (or `setupCache`) was called a second time for the same model (or Sequelize instance). */
+export class AlreadyCachedError extends FlashError {
+  readonly code = 'FLASH_ALREADY_CACHED';
+}
+
+/** Two cache classes of one Sequelize instance have the same name. */
+export class DuplicateCacheNameError extends FlashError {
+  readonly code = 'FLASH_DUPLICATE_CACHE_NAME';
+}
+
+/** A cache class lacks `model` or `keyFields`, or they are not what they must be. */
+export class InvalidCacheClassError extends FlashError {
+  readonly code = 'FLASH_INVALID_CACHE_CLASS';
+}
+
+// ---- Use: found when a lookup is made ---------------------------------------------------------
+
+/** The cache was used before `setupCache(sequelize)`, before `init`, or after `close()`. */
+export class CacheNotSetUpError extends FlashError {
+  readonly code = 'FLASH_NOT_SET_UP';
+}
+
+/** No cache was registered on the key fields asked for, or the cache class was never registered. */
+export class CacheNotRegisteredError extends FlashError {
+  readonly code = 'FLASH_NOT_REGISTERED';
+}
+
+/** With `cacheOnly`: the value is not in the cache (which says nothing about the database). */
+export class NotInCacheError extends FlashError {
+  readonly code = 'FLASH_NOT_IN_CACHE';
+}
+
+/** A key field of the cache was not passed. */
+export class KeyFieldNotPassedError extends FlashError {
+  readonly code = 'FLASH_KEY_FIELD_NOT_PASSED';
+}
+
+/** A parameter was passed that is not a key field of the cache. */
+export class UnknownKeyFieldError extends FlashError {
+  readonly code = 'FLASH_UNKNOWN_KEY_FIELD';
+}
+
+/** The value of a key field is `undefined`, or does not fit the column's type. */
+export class InvalidKeyValueError extends FlashError {
+  readonly code = 'FLASH_INVALID_KEY_VALUE';
+}
+
+/** An instance was passed whose model is not the one that the key field refers to. */
+export class WrongModelError extends FlashError {
+  readonly code = 'FLASH_WRONG_MODEL';
+}
+
+/** An instance was passed that was not saved yet, or that was loaded without its key. */
+export class UnsavedInstanceError extends FlashError {
+  readonly code = 'FLASH_UNSAVED_INSTANCE';
+}
+
+/** One bare value was passed where it could mean several key fields, or none. */
+export class AmbiguousKeyError extends FlashError {
+  readonly code = 'FLASH_AMBIGUOUS_KEY';
+}
+
+/** `User.scope(…).cache`, `unscoped()` or `schema(…)`: the cache answers for the model's default scope only. */
+export class ScopedModelError extends FlashError {
+  readonly code = 'FLASH_SCOPED_MODEL';
+}
+
+/** A generic foreign key's type column names a model that is not among its `models`. */
+export class UnknownTargetTypeError extends FlashError {
+  readonly code = 'FLASH_UNKNOWN_TARGET_TYPE';
+}
+
+/** An overridden `getInstance` resolved to something that cannot be cached as this model's instance. */
+export class UnsupportedResultError extends FlashError {
+  readonly code = 'FLASH_UNSUPPORTED_RESULT';
+}
+
+// ---- Stores -----------------------------------------------------------------------------------
+
+/** Base of what a store reports. A cached read never throws one; it answers from the database. */
+export abstract class StoreError extends FlashError {}
+
+/** The server did not answer within the store's deadline. */
+export class StoreTimeoutError extends StoreError {
+  readonly code = 'FLASH_STORE_TIMEOUT';
+}
+
+/** The server cannot be reached, or its circuit breaker is open, or the store's queue is full. */
+export class StoreUnavailableError extends StoreError {
+  readonly code = 'FLASH_STORE_UNAVAILABLE';
+}
+
+/** The server answered with something that is not the protocol, or refused a command. */
+export class StoreProtocolError extends StoreError {
+  readonly code = 'FLASH_STORE_PROTOCOL';
+}
+
+/** The store was closed. */
+export class StoreClosedError extends StoreError {
+  readonly code = 'FLASH_STORE_CLOSED';
+}
+
+/**
+ * With `onStoreFailure: 'strict'`: the write was refused before it reached the database, because
+ * the entries that it changes could not be marked in the store. `cause` is the store's error.
+ */
+export class InvalidationFailedError extends FlashError {
+  readonly code = 'FLASH_INVALIDATION_FAILED';
+}
+
+// ---- Not found --------------------------------------------------------------------------------
+
+/**
+ * No row has these key values. One subclass per model, as `User.DoesNotExist`; it is also an
+ * `EmptyResultError` of Sequelize, as `findOne({ rejectOnEmpty: true })` throws.
+ */
+export class DoesNotExist extends EmptyResultError {
+  readonly code: string = 'FLASH_DOES_NOT_EXIST';
+
+  constructor(message = 'No row matches the key fields.') {
+    super(message);
+    this.name = 'DoesNotExist';
+    this.message = message;
+  }
+}
+
+/** Thrown by `getOr404`: `status` and `statusCode` are 404, which Express, Koa, Fastify and Nest answer with. */
+export class NotFoundError extends DoesNotExist {
+  override readonly code = 'FLASH_NOT_FOUND';
+  readonly status = 404;
+  readonly statusCode = 404;
+  /** http-errors' flag: the message may be shown to the client. */
+  readonly expose = true;
+
+  constructor(message?: string) {
+    super(message);
+    this.name = 'NotFoundError';
+  }
+}

@@ -1,0 +1,103 @@
+/** Rows as the database has them, read by the plugin itself inside a write's transaction. */
+import { Op, Transaction, type FindOptions, type Model, type ModelStatic, type Sequelize, type WhereOptions } from 'sequelize';
+import type { BoundModel } from '../caches/registry.js';
+import type { Canonical } from '../entries/key-types.js';
+import { publish } from '../events.js';
+import { canonicalValues } from '../models/cached-model.js';
+import { whereOf } from '../models/finder.js';
+import type { RowValues } from './effects.js';
+
+/** One row as read. */
+export interface Image {
+  readonly primaryKey: readonly Canonical[];
+  readonly values: RowValues;
+}
+
+/** Whether the dialect has row locks, so that what is read inside a transaction stays so until its end. */
+export const hasRowLocks = (sequelize: Sequelize): boolean => ['mysql', 'mariadb', 'postgres'].includes(sequelize.getDialect());
+
+/**
+ * The rows of a condition (in column names), locked until the transaction ends; `undefined` if
+ * there are more than `most`, or one without a canonical primary key.
+ */
+export async function imagesWhere(
+  bound: BoundModel,
+  where: WhereOptions | undefined,
+  most: number,
+  transaction: Transaction | null,
+): Promise<readonly Image[] | undefined> {
+  const { cached, all } = bound;
+  const names = new Set([...cached.primaryKey, ...all.flatMap((cache) => cache.columns)].map(({ name }) => name));
+  const model = cached.model.unscoped() as ModelStatic<Model>;
+  const options: FindOptions & { hooks: false } = {
+    attributes: [...names],
+    ...(where === undefined ? {} : { where }),
+    limit: most + 1,
+    raw: true,
+    hooks: false,
+    paranoid: false,
+    useMaster: true,
+    transaction,
+    ...(transaction !== null && hasRowLocks(cached.sequelize) ? { lock: Transaction.LOCK.UPDATE } : {}),
+  };
+  const rows = (await model.findAll(options)) as unknown as readonly Readonly<Record<string, unknown>>[];
+  if (rows.length > most) return undefined;
+  const images: Image[] = [];
+  for (const row of rows) {
+    const primaryKey = canonicalValues(cached.primaryKey, ({ name }) => row[name]);
+    if (primaryKey === undefined) return undefined;
+    images.push({ primaryKey, values: ({ name }) => row[name] });
+  }
+  return images;
+}
+
+/** The rows with these primary keys, locked until the transaction ends. */
+export async function imagesOf(
+  bound: BoundModel,
+  primaryKeys: readonly (readonly Canonical[])[],
+  transaction: Transaction | null,
+): Promise<readonly Image[] | undefined> {
+  if (primaryKeys.length === 0) return [];
+  const columns = bound.cached.primaryKey;
+  const [column, ...more] = columns;
+  const where: WhereOptions =
+    column !== undefined && more.length === 0
+      ? { [column.name]: { [Op.in]: primaryKeys.map(([value]) => column.key.queryValue(value as string)) } }
+      : { [Op.or]: primaryKeys.map((values) => whereOf(columns, values)) };
+  return imagesWhere(bound, where, primaryKeys.length, transaction);
+}
+
+/**
+ * A transaction around one autocommitted statement, on the statement's own connection. It makes
+ * what is read before and after the statement true until its commit.
+ */
+export class StatementTransaction {
+  readonly transaction: Transaction;
+  readonly #sequelize: Sequelize;
+
+  constructor(sequelize: Sequelize, connection: unknown) {
+    this.#sequelize = sequelize;
+    this.transaction = Object.assign(new Transaction(sequelize, {}), { connection });
+  }
+
+  async begin(): Promise<void> {
+    await this.#run('START TRANSACTION');
+  }
+
+  async commit(): Promise<void> {
+    await this.#run('COMMIT');
+  }
+
+  /** Never rejects: it follows an error that the caller has to see. */
+  async rollback(): Promise<void> {
+    try {
+      await this.#run('ROLLBACK');
+    } catch (cause) {
+      publish('error', () => ({ operation: 'rollback', cause }));
+    }
+  }
+
+  async #run(sql: string): Promise<void> {
+    await this.#sequelize.query(sql, { transaction: this.transaction, raw: true });
+  }
+}

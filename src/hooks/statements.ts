@@ -1,0 +1,335 @@
+/**
+ * The net under every write: Sequelize's hooks around each statement.
+ *
+ * `beforeQuery` and `afterQuery` see every statement that a model sends, with `hooks: false` too,
+ * and they come in pairs: `afterQuery` runs in a `finally`. So no write path has to be known by
+ * name, and no failure leaves a marker behind. COMMIT is a statement as well: there the entries of
+ * a whole transaction are marked at once.
+ */
+import type { Model, Sequelize, Transaction } from 'sequelize';
+import type { Registry } from '../caches/registry.js';
+import type { Coherence } from '../coherence/coherence.js';
+import type { Write } from '../coherence/write.js';
+import { canonicalValues } from '../models/cached-model.js';
+import { ownValues } from '../models/hydrate.js';
+import { publish } from '../events.js';
+import { Effects } from './effects.js';
+import { hasRowLocks, imagesOf, imagesWhere, StatementTransaction, type Image } from './images.js';
+import { bulkInstances, planOf, type ModelPlan, type StatementOptions, type WritePlan } from './writes.js';
+
+const hookName = 'sequelize-flash';
+
+/** A statement between its two hooks. */
+interface InFlight {
+  readonly plan: WritePlan | undefined;
+  readonly effects: Effects;
+  /** The user's transaction that it runs in, to its root. */
+  readonly root: Transaction | undefined;
+  /** The rows as they were, by the plan's models. */
+  readonly before: ReadonlyMap<ModelPlan, readonly Image[] | undefined>;
+  readonly write: Write | undefined;
+  readonly own: StatementTransaction | undefined;
+  readonly unlock: (() => void) | undefined;
+}
+
+/** Sees the statements of one Sequelize instance. */
+export class Statements {
+  readonly #sequelize: Sequelize;
+  readonly #registry: Registry;
+  readonly #coherence: Coherence;
+  readonly #rowLimit: number;
+  readonly #inFlight = new WeakMap<object, InFlight>();
+  /** What the transactions will change when they commit. */
+  readonly #pending = new WeakMap<Transaction, Effects>();
+  readonly #locks = new Map<string, Promise<void>>();
+
+  constructor(sequelize: Sequelize, registry: Registry, coherence: Coherence, rowLimit: number) {
+    this.#sequelize = sequelize;
+    this.#registry = registry;
+    this.#coherence = coherence;
+    this.#rowLimit = rowLimit;
+  }
+
+  /** Adds the hooks. */
+  attach(): void {
+    const sequelize = this.#sequelize;
+    sequelize.addHook('beforeQuery', hookName, (options, query) => this.#before(options as StatementOptions, query));
+    sequelize.addHook('afterQuery', hookName, (options, query) => this.#after(options as StatementOptions, query));
+    sequelize.addHook('beforeBulkCreate', hookName, (instances, options) => {
+      // The statement's options are copies of these.
+      Reflect.set(options, bulkInstances, instances);
+    });
+    sequelize.addHook('afterBulkCreate', hookName, (instances, options) =>
+      this.#afterBulkCreate(instances as readonly Model[], options as StatementOptions),
+    );
+    sequelize.addHook('afterDefine', hookName, () => {
+      this.#registry.outdated();
+    });
+  }
+
+  /** Removes the hooks. */
+  detach(): void {
+    for (const hook of ['beforeQuery', 'afterQuery', 'beforeBulkCreate', 'afterBulkCreate', 'afterDefine'] as const) {
+      this.#sequelize.removeHook(hook, hookName);
+    }
+  }
+
+  async #before(options: StatementOptions, query: object): Promise<void> {
+    this.#comeFirst();
+    if (options.completesTransaction === true) {
+      await this.#beforeCompletion(options, query);
+      return;
+    }
+    const plan = planOf(options, this.#registry, this.#rowLimit);
+    if (plan === undefined) return;
+    if (options.transaction == null) await this.#beforeAutocommitted(plan, query);
+    else await this.#beforeInTransaction(plan, options.transaction, query);
+  }
+
+  async #after(options: StatementOptions, query: object): Promise<void> {
+    const statement = this.#inFlight.get(query);
+    if (statement === undefined) return;
+    this.#inFlight.delete(query);
+    const { plan, effects, root, write, own, unlock } = statement;
+    try {
+      if (plan === undefined) {
+        // COMMIT, whether it failed or not: after a failure it is not known what the database has.
+        await write?.release();
+        return;
+      }
+      if (root !== undefined) await this.#afterInTransaction(statement, plan, root, options.transaction ?? root);
+      else if (own !== undefined) await this.#afterOwnTransaction(statement, plan, own);
+      else {
+        await this.#readLater(statement, plan, null);
+        await write?.release(effects.affected);
+      }
+      if (root === undefined || plan.commits) this.#publish(effects);
+    } finally {
+      unlock?.();
+    }
+  }
+
+  // ---- Autocommitted statements ---------------------------------------------------------------
+
+  async #beforeAutocommitted(plan: WritePlan, query: object): Promise<void> {
+    const { effects, models } = plan;
+    const reads = models.some(({ readBefore, readAfter }) => readBefore || readAfter);
+    const locks = reads && hasRowLocks(this.#sequelize);
+    const unlock = reads && !locks ? await this.#lock(models[0]?.bound.cached.table ?? '') : undefined;
+    const own = locks ? new StatementTransaction(this.#sequelize, (query as { readonly connection: unknown }).connection) : undefined;
+    const write = this.#coherence.write();
+    try {
+      await own?.begin();
+      const before = await this.#readBefore(plan, own?.transaction ?? null);
+      // Inside a transaction of our own the markers can wait until all is known.
+      if (own === undefined) await write.mark(effects.affected);
+      this.#inFlight.set(query, { plan, effects, root: undefined, before, write, own, unlock });
+    } catch (error) {
+      // `afterQuery` runs, but knows nothing of this statement.
+      unlock?.();
+      await own?.rollback();
+      throw error;
+    }
+  }
+
+  async #afterOwnTransaction(statement: InFlight, plan: WritePlan, own: StatementTransaction): Promise<void> {
+    const { effects, write } = statement;
+    try {
+      await this.#readLater(statement, plan, own.transaction);
+      await write?.mark(effects.affected);
+    } catch (error) {
+      await own.rollback();
+      throw error;
+    }
+    try {
+      await own.commit();
+    } finally {
+      await write?.release();
+    }
+  }
+
+  // ---- Transactions ---------------------------------------------------------------------------
+
+  async #beforeInTransaction(plan: WritePlan, transaction: Transaction, query: object): Promise<void> {
+    const root = rootOf(transaction);
+    const before = await this.#readBefore(plan, transaction);
+    let write: Write | undefined;
+    if (plan.commits) {
+      // TRUNCATE commits what the transaction did so far.
+      write = this.#coherence.write();
+      await write.mark(this.#pendingOf(root, plan.effects).affected);
+    }
+    this.#inFlight.set(query, { plan, effects: plan.effects, root, before, write, own: undefined, unlock: undefined });
+  }
+
+  async #afterInTransaction(
+    statement: InFlight,
+    plan: WritePlan,
+    root: Transaction,
+    transaction: Transaction,
+  ): Promise<void> {
+    const finished = (root as { readonly finished?: string }).finished !== undefined;
+    if (finished) {
+      // Rolled back by a deadlock: nothing that it did is there, and nothing can be read in it.
+      for (const { bound } of plan.models) if (plan.commits) statement.effects.table(bound);
+    } else {
+      await this.#readLater(statement, plan, transaction);
+    }
+    this.#pendingOf(root, statement.effects);
+    await statement.write?.release();
+  }
+
+  /** COMMIT or ROLLBACK of a transaction, or ROLLBACK TO SAVEPOINT. */
+  async #beforeCompletion({ transaction }: StatementOptions, query: object): Promise<void> {
+    const finished = (transaction as { readonly finished?: string } | null | undefined)?.finished;
+    // What a savepoint rolled back stays pending: an entry too many is void, none is missed.
+    if (transaction == null || finished !== 'commit') return;
+    const effects = this.#pending.get(transaction);
+    if (effects === undefined || effects.empty) return;
+    this.#pending.delete(transaction);
+    const write = this.#coherence.write();
+    await write.mark(effects.affected);
+    this.#inFlight.set(query, {
+      plan: undefined,
+      effects,
+      root: transaction,
+      before: new Map(),
+      write,
+      own: undefined,
+      unlock: undefined,
+    });
+    this.#publish(effects);
+  }
+
+  /** Adds to what a transaction will change; resolves to all of it. */
+  #pendingOf(root: Transaction, effects: Effects): Effects {
+    const pending = this.#pending.get(root) ?? new Effects();
+    pending.addAll(effects);
+    this.#pending.set(root, pending);
+    return pending;
+  }
+
+  // ---- Reading what only the database knows ---------------------------------------------------
+
+  async #readBefore(plan: WritePlan, transaction: Transaction | null): Promise<Map<ModelPlan, readonly Image[] | undefined>> {
+    const found = new Map<ModelPlan, readonly Image[] | undefined>();
+    for (const model of plan.models) {
+      if (!model.readBefore) continue;
+      const { bound, primaryKeys, where } = model;
+      const images =
+        primaryKeys === undefined
+          ? await imagesWhere(bound, where, this.#rowLimit, transaction)
+          : await imagesOf(bound, primaryKeys, transaction);
+      found.set(model, images);
+      if (images === undefined) {
+        plan.effects.table(bound);
+        continue;
+      }
+      for (const { primaryKey, values } of images) {
+        plan.effects.row(bound, primaryKey);
+        if (plan.effects.before(bound, values).length > 0) plan.effects.table(bound);
+      }
+    }
+    return found;
+  }
+
+  /** Ids that the database chose, and rows as they are after the statement. */
+  async #readLater({ before, effects }: InFlight, plan: WritePlan, transaction: Transaction | null): Promise<void> {
+    for (const model of plan.models) {
+      const { bound, inserted, readAfter, set } = model;
+      const { cached } = bound;
+      const primaryKeys = [...(model.primaryKeys ?? before.get(model)?.map(({ primaryKey }) => primaryKey) ?? [])];
+      for (const instance of inserted) {
+        const primaryKey = cached.keyValues(instance, cached.primaryKey);
+        // Of a bulk insert the ids come with its hook; of a failed one there are none.
+        if (primaryKey === undefined || primaryKey.includes(null)) continue;
+        effects.row(bound, primaryKey);
+        primaryKeys.push(primaryKey);
+      }
+      if (!readAfter || primaryKeys.length === 0) continue;
+      const images = await this.#imagesAfter(bound, primaryKeys, transaction);
+      if (images === undefined || images.some(({ values }) => effects.after(bound, set, values).length > 0)) {
+        effects.table(bound);
+      }
+    }
+  }
+
+  async #imagesAfter(
+    bound: ModelPlan['bound'],
+    primaryKeys: readonly (ModelPlan['primaryKeys'] & object)[number][],
+    transaction: Transaction | null,
+  ): Promise<readonly Image[] | undefined> {
+    try {
+      return await imagesOf(bound, primaryKeys, transaction);
+    } catch (cause) {
+      // The statement's own error, if it failed, is the one that the caller has to see.
+      publish('error', () => ({ operation: 'read after write', cause }));
+      return undefined;
+    }
+  }
+
+  /** The ids of a bulk insert, which only its hook knows. */
+  async #afterBulkCreate(instances: readonly Model[], options: StatementOptions): Promise<void> {
+    const [first] = instances;
+    if (first === undefined) return;
+    const effects = new Effects();
+    for (const bound of this.#registry.ofTable(first.constructor as (typeof Model & (new () => Model)))) {
+      const { cached } = bound;
+      if (!cached.autoIncrement) continue;
+      for (const instance of instances) {
+        const primaryKey = canonicalValues(cached.primaryKey, ({ name }) => ownValues(instance)[name] ?? undefined);
+        if (primaryKey === undefined) effects.table(bound);
+        else effects.row(bound, primaryKey);
+      }
+    }
+    if (effects.empty) return;
+    if (options.transaction == null) await this.#coherence.invalidate(effects.affected);
+    else this.#pendingOf(rootOf(options.transaction), effects);
+  }
+
+  // ---- Helpers --------------------------------------------------------------------------------
+
+  /**
+   * Our `afterQuery` has to run before any of the user's: one that throws would keep the later
+   * ones from running, and a marker would stand as long as this process lives.
+   */
+  #comeFirst(): void {
+    const hooks = (this.#sequelize as unknown as { readonly options: { readonly hooks?: { readonly afterQuery?: unknown[] } } }).options.hooks?.afterQuery;
+    if (hooks === undefined || isOurs(hooks[0])) return;
+    const at = hooks.findIndex(isOurs);
+    if (at > 0) hooks.unshift(...hooks.splice(at, 1));
+  }
+
+  /** Where the database has no row locks, writes that have to read take turns. */
+  async #lock(table: string): Promise<() => void> {
+    const before = this.#locks.get(table);
+    let unlock: () => void = () => undefined;
+    const held = new Promise<void>((resolve) => {
+      unlock = resolve;
+    });
+    const chain = (before ?? Promise.resolve()).then(() => held);
+    this.#locks.set(table, chain);
+    await before;
+    return () => {
+      unlock();
+      if (this.#locks.get(table) === chain) this.#locks.delete(table);
+    };
+  }
+
+  #publish(effects: Effects): void {
+    publish('invalidate', () => ({ keys: [...effects.affected.keys()], wide: effects.wide }));
+  }
+}
+
+const isOurs = (hook: unknown): boolean =>
+  typeof hook === 'object' && hook !== null && Reflect.get(hook, 'name') === hookName;
+
+/** The outermost transaction: only its commit makes anything visible. */
+function rootOf(transaction: Transaction): Transaction {
+  let root = transaction;
+  for (;;) {
+    const { parent } = root as { readonly parent?: Transaction };
+    if (parent === undefined || parent === null) return root;
+    root = parent;
+  }
+}

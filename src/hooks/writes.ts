@@ -1,0 +1,214 @@
+/** From a statement's options to what it will write: the plan that markers and reads follow. */
+import { Op, QueryTypes, type Model, type ModelStatic, type Transaction, type WhereOptions } from 'sequelize';
+import type { BoundModel, Registry } from '../caches/registry.js';
+import type { Canonical } from '../entries/key-types.js';
+import { canonicalValues } from '../models/cached-model.js';
+import { ownValues } from '../models/hydrate.js';
+import { dependsOnAfter, Effects, storedValue, writtenValues, type SetAttributes } from './effects.js';
+
+/** The options of a statement, as Sequelize hands them to `beforeQuery`. */
+export interface StatementOptions {
+  readonly type?: string;
+  readonly model?: ModelStatic<Model>;
+  readonly instance?: Model;
+  readonly fields?: unknown;
+  readonly where?: unknown;
+  readonly transaction?: Transaction | null;
+  readonly completesTransaction?: boolean;
+  readonly truncate?: boolean;
+  readonly increment?: unknown;
+  readonly updateOnDuplicate?: unknown;
+  readonly ignoreDuplicates?: unknown;
+  readonly [bulkInstances]?: readonly Model[];
+}
+
+/** Under this key the instances of a `bulkCreate` travel from its hook to its statement. */
+export const bulkInstances = Symbol('sequelize-flash.bulkInstances');
+
+/** What a statement will do to the rows of one model. */
+export interface ModelPlan {
+  readonly bound: BoundModel;
+  readonly set: SetAttributes;
+  /** The rows that it changes, where they are known. */
+  readonly primaryKeys: readonly (readonly Canonical[])[] | undefined;
+  /** The condition that says which rows it changes, in column names. */
+  readonly where: WhereOptions | undefined;
+  /** Rows have to be read before the statement: which they are, or the key values that they leave. */
+  readonly readBefore: boolean;
+  /** Rows have to be read after the statement: key values that only the database knows. */
+  readonly readAfter: boolean;
+  /** Instances that are inserted and whose primary key, or other values, the database chooses. */
+  readonly inserted: readonly Model[];
+}
+
+/** What a statement will do to the cache. */
+export interface WritePlan {
+  /** What is known before it runs. */
+  readonly effects: Effects;
+  readonly models: readonly ModelPlan[];
+  /** It commits the transaction that it runs in. */
+  readonly commits: boolean;
+}
+
+const writes: ReadonlySet<string | undefined> = new Set([
+  QueryTypes.INSERT,
+  QueryTypes.UPDATE,
+  QueryTypes.UPSERT,
+  QueryTypes.DELETE,
+  QueryTypes.BULKUPDATE,
+  QueryTypes.BULKDELETE,
+]);
+
+/** The plan for a statement; `undefined` if it writes nothing that is cached. */
+export function planOf(options: StatementOptions, registry: Registry, rowLimit: number): WritePlan | undefined {
+  const { model, type } = options;
+  if (model === undefined || !writes.has(type)) return undefined;
+  const effects = new Effects();
+  const bounds = registry.ofTable(model);
+  const deletes = type === QueryTypes.DELETE || type === QueryTypes.BULKDELETE;
+  if (deletes) voidCascades(model, registry, effects);
+  const models = bounds.map((bound) => planModel(options, bound, effects, rowLimit));
+  if (effects.empty && models.length === 0) return undefined;
+  return { effects, models: models.filter((plan) => plan !== undefined), commits: options.truncate === true };
+}
+
+function planModel(
+  options: StatementOptions,
+  bound: BoundModel,
+  effects: Effects,
+  rowLimit: number,
+): ModelPlan | undefined {
+  const { type, instance, fields } = options;
+  const voidTable = (): undefined => {
+    effects.table(bound);
+  };
+  if (options.truncate === true || type === QueryTypes.UPSERT) return voidTable();
+  if (type === QueryTypes.INSERT) {
+    const instances = instance === undefined ? options[bulkInstances] : [instance];
+    const merges = options.updateOnDuplicate !== undefined || Boolean(options.ignoreDuplicates);
+    // Existing rows may be changed that nothing names, or the statement hides what it inserts.
+    if (instances === undefined || merges || instances.length > rowLimit) return voidTable();
+    const plan = planInsert(bound, instances, effects);
+    // Which rows a bulk insert made is known only after its hooks.
+    return plan.readAfter && instance === undefined ? voidTable() : plan;
+  }
+  if (instance !== undefined && type === QueryTypes.UPDATE && Array.isArray(fields) && options.increment === undefined) {
+    return planUpdate(bound, instance, new Set(fields as string[]), effects);
+  }
+  if (instance !== undefined && type === QueryTypes.DELETE) {
+    const primaryKey = bound.cached.keyValues(instance, bound.cached.primaryKey);
+    if (primaryKey === undefined) return voidTable();
+    return planRows(bound, 'none', [primaryKey], undefined, effects);
+  }
+  const where = options.where as WhereOptions | undefined;
+  const deletes = type === QueryTypes.BULKDELETE || type === QueryTypes.DELETE;
+  const set: SetAttributes | 'none' = deletes
+    ? 'none'
+    : type === QueryTypes.BULKUPDATE && Array.isArray(fields)
+      ? new Set(fields as string[])
+      : 'all';
+  const primaryKeys = primaryKeysOf(where, bound);
+  if (primaryKeys !== undefined && primaryKeys.length > rowLimit) return voidTable();
+  return planRows(bound, set, primaryKeys, where, effects);
+}
+
+function planInsert(bound: BoundModel, instances: readonly Model[], effects: Effects): ModelPlan {
+  const { cached } = bound;
+  const unknown: Model[] = [];
+  let readAfter = false;
+  for (const instance of instances) {
+    const values = ownValues(instance);
+    if (effects.after(bound, 'all', writtenValues(values, () => true)).length > 0) readAfter = true;
+    const primaryKey = canonicalValues(cached.primaryKey, (column) => storedValue(column, values[column.name] ?? undefined));
+    if (primaryKey === undefined) unknown.push(instance);
+    else effects.row(bound, primaryKey);
+  }
+  return {
+    bound,
+    set: 'all',
+    primaryKeys: undefined,
+    where: undefined,
+    readBefore: false,
+    readAfter,
+    inserted: readAfter ? instances : unknown,
+  };
+}
+
+function planUpdate(
+  bound: BoundModel,
+  instance: Model,
+  set: ReadonlySet<string>,
+  effects: Effects,
+): ModelPlan | undefined {
+  const { cached } = bound;
+  const primaryKey = cached.keyValues(instance, cached.primaryKey);
+  if (primaryKey === undefined) {
+    effects.table(bound);
+    return undefined;
+  }
+  // What the statement sets is known; what it leaves may differ from what the instance holds.
+  const simple = { ...bound, all: bound.all.filter(({ kind }) => kind === 'simple') };
+  const unknown = effects.after(simple, set, writtenValues(ownValues(instance), (name) => set.has(name)));
+  const plan = planRows(bound, set, [primaryKey], undefined, effects);
+  const customReadAfter = bound.all.some((cache) => cache.kind === 'custom' && cache.columns.some(({ name }) => set.has(name)));
+  return { ...plan, readAfter: unknown.length > 0 || customReadAfter };
+}
+
+/** A statement that changes or removes rows that are there. */
+function planRows(
+  bound: BoundModel,
+  set: SetAttributes | 'none',
+  primaryKeys: readonly (readonly Canonical[])[] | undefined,
+  where: WhereOptions | undefined,
+  effects: Effects,
+): ModelPlan {
+  for (const primaryKey of primaryKeys ?? []) effects.row(bound, primaryKey);
+  const custom = bound.all.some(({ kind }) => kind === 'custom');
+  return {
+    bound,
+    set: set === 'none' ? new Set() : set,
+    primaryKeys,
+    where,
+    readBefore: primaryKeys === undefined || custom,
+    readAfter: set !== 'none' && bound.all.some((cache) => dependsOnAfter(cache, set)),
+    inserted: [],
+  };
+}
+
+/** The primary keys that a condition limits the rows to; `undefined` if it does not name them. */
+function primaryKeysOf(where: unknown, { cached }: BoundModel): readonly (readonly Canonical[])[] | undefined {
+  const [column, ...more] = cached.primaryKey;
+  if (typeof where !== 'object' || where === null || column === undefined || more.length > 0) return undefined;
+  if (Object.hasOwn(where, column.field)) {
+    const value: unknown = Reflect.get(where, column.field);
+    const values: readonly unknown[] = Array.isArray(value) ? value : [value];
+    const keys = values.map((one) => canonicalValues([column], () => (one === null ? undefined : one)));
+    if (keys.every((key) => key !== undefined)) return keys;
+  }
+  const parts: unknown = Reflect.get(where, Op.and);
+  if (Array.isArray(parts)) {
+    for (const part of parts) {
+      const keys = primaryKeysOf(part, { cached } as BoundModel);
+      if (keys !== undefined) return keys;
+    }
+  }
+  return undefined;
+}
+
+/** Tables whose rows the database itself changes when rows of this one go. */
+function voidCascades(model: ModelStatic<Model>, registry: Registry, effects: Effects, seen = new Set<string>()): void {
+  const parent = model.tableName;
+  if (seen.has(parent)) return;
+  seen.add(parent);
+  for (const child of registry.sequelize.modelManager.all as unknown as readonly ModelStatic<Model>[]) {
+    for (const attribute of Object.values(child.getAttributes())) {
+      const { references, onDelete } = attribute;
+      if (references === undefined || onDelete === undefined || /^(restrict|no action)$/i.test(onDelete)) continue;
+      const target: unknown = typeof references === 'string' ? references : references.model;
+      const table = typeof target === 'string' ? target : (target as { readonly tableName?: string } | undefined)?.tableName;
+      if (table !== parent) continue;
+      for (const bound of registry.ofTable(child)) effects.table(bound);
+      if (/cascade/i.test(onDelete)) voidCascades(child, registry, effects, seen);
+    }
+  }
+}

@@ -1,0 +1,55 @@
+/** sequelize-flash: a coherent model cache for Sequelize 6. The public names, one by one. */
+export { withCache, registerCache } from './with-cache.js';
+export { setupCache, type FlashCache } from './setup.js';
+export { InstanceCache } from './caches/instance-cache.js';
+export type { SetupOptions, OnStoreFailure } from './options.js';
+export { channels, type BypassReason, type FlashEventKind, type FlashEvents } from './events.js';
+export type { Store, StoreItem, StoreReply, StoreToken } from './stores/store.js';
+export type {
+  CacheArguments,
+  CacheClass,
+  CacheMeta,
+  CacheQuery,
+  CacheStats,
+  GenericForeignKey,
+  GenericReference,
+  KeyValues,
+  ModelCache,
+  ModelCacheStats,
+  Queryset,
+  ReadOptions,
+  RegisterCache,
+  ResultOf,
+  WithCache,
+  WithCacheOptions,
+} from './types.js';
+export {
+  AlreadyCachedError,
+  AmbiguousKeyError,
+  CacheNotRegisteredError,
+  CacheNotSetUpError,
+  DoesNotExist,
+  DuplicateCacheNameError,
+  FlashError,
+  InvalidCacheClassError,
+  InvalidKeyFieldError,
+  InvalidKeyValueError,
+  InvalidOptionError,
+  InvalidationFailedError,
+  KeyFieldNotPassedError,
+  NoPrimaryKeyError,
+  NotFoundError,
+  NotInCacheError,
+  ScopedModelError,
+  StoreClosedError,
+  StoreError,
+  StoreProtocolError,
+  StoreTimeoutError,
+  StoreUnavailableError,
+  UnknownKeyFieldError,
+  UnknownTargetTypeError,
+  UnsavedInstanceError,
+  UnsupportedResultError,
+  UnsupportedScopeError,
+  WrongModelError,
+} from './errors.js';

@@ -1,0 +1,145 @@
+/** `User.cache`: lookups by the declared key fields of one model. */
+import { Model, type ModelStatic } from 'sequelize';
+import {
+  InvalidKeyValueError,
+  NotFoundError,
+  NotInCacheError,
+  ScopedModelError,
+  WrongModelError,
+  type DoesNotExist,
+} from './errors.js';
+import type { BoundCache, SimpleCache } from './caches/bound-cache.js';
+import { doesNotExistOf, type AnyClass } from './caches/declarations.js';
+import { isInstanceOf } from './caches/instances.js';
+import { describeValues, resolveLookup } from './caches/parameters.js';
+import { registryOf, type BoundModel, type Registry } from './caches/registry.js';
+import type { Canonical } from './entries/key-types.js';
+import { show } from './options.js';
+import type { CacheQuery, CacheStats, ModelCacheStats, ReadOptions } from './types.js';
+
+/** Parameters of a lookup as they come in; `resolveLookup` checks them. */
+type Parameters = unknown;
+
+interface Resolved {
+  readonly registry: Registry;
+  readonly bound: BoundModel;
+  readonly cache: SimpleCache;
+  readonly values: readonly Canonical[];
+}
+
+/** The manager of a model's caches. Its static type is `ModelCache<User, …>`. */
+export class Manager {
+  readonly #model: ModelStatic<Model>;
+
+  constructor(model: ModelStatic<Model>) {
+    this.#model = model;
+  }
+
+  /** The model's own "not found" error class, for `instanceof`. */
+  get DoesNotExist(): typeof DoesNotExist {
+    return doesNotExistOf(this.#model);
+  }
+
+  async get(key: Parameters, options?: ReadOptions): Promise<Model> {
+    const resolved = this.#resolve(key);
+    return this.#found(resolved, await this.#read(resolved, options), doesNotExistOf(this.#model));
+  }
+
+  async getOrNone(key: Parameters, options?: ReadOptions): Promise<Model | null | undefined> {
+    return this.#read(this.#resolve(key), options);
+  }
+
+  async getOr404(key: Parameters, options?: ReadOptions): Promise<Model> {
+    const resolved = this.#resolve(key);
+    return this.#found(resolved, await this.#read(resolved, options), NotFoundError);
+  }
+
+  async getMany(keys: readonly Parameters[], options?: ReadOptions): Promise<(Model | null | undefined)[]> {
+    if (!Array.isArray(keys)) {
+      throw new InvalidKeyValueError(`${this.#model.name}.cache.getMany takes a list of keys; received ${show(keys)}.`);
+    }
+    // All are resolved before the first is read: one that is wrong rejects without any I/O.
+    const resolved = keys.map((key) => this.#resolve(key));
+    return Promise.all(resolved.map((one) => this.#read(one, options)));
+  }
+
+  getQuery(key: Parameters): CacheQuery<Model> {
+    const resolved = this.#resolve(key);
+    return {
+      key: resolved.cache.keyFor(resolved.values),
+      resolve: async (options) =>
+        this.#found(resolved, await this.#read(resolved, options), doesNotExistOf(this.#model)),
+    };
+  }
+
+  getKey(key: Parameters): string {
+    const { cache, values } = this.#resolve(key);
+    return cache.keyFor(values);
+  }
+
+  async invalidate(instanceOrKey: Parameters): Promise<void> {
+    const { registry, bound } = this.#bound();
+    if (instanceOrKey instanceof Model && isInstanceOf(instanceOrKey, bound.cached.model)) {
+      await registry.invalidateInstance(bound, instanceOrKey);
+      return;
+    }
+    const { cache, values } = this.#resolve(instanceOrKey);
+    await registry.invalidateKey(bound, cache, values);
+  }
+
+  stats(): ModelCacheStats {
+    const { bound } = this.#bound();
+    return Object.fromEntries(bound.all.map((cache): [string, CacheStats] => [cache.name, { ...cache.counters }]));
+  }
+
+  #bound(): { registry: Registry; bound: BoundModel } {
+    const registry = registryOf(this.#model);
+    const bound = registry.of(this.#model);
+    if (bound === undefined) {
+      throw new ScopedModelError(
+        `${this.#model.name}.cache was used on a class that is not the model itself, such as ${this.#model.name}.scope(…), unscoped() or schema(…). ` +
+          `The cache answers for the model's default scope; use ${this.#model.name}.cache, or a plain find.`,
+      );
+    }
+    return { registry, bound };
+  }
+
+  #resolve(key: Parameters): Resolved {
+    const { registry, bound } = this.#bound();
+    const { columns, model } = bound.cached;
+    const isMember = (name: string): boolean => columns.has(name) || Object.hasOwn(model.associations, name);
+    if (key instanceof Model && isInstanceOf(key, model) && !bound.simple.some((cache) => takesModel(cache, model))) {
+      throw new WrongModelError(
+        `${model.name}.cache looks up by key values; received an instance of ${model.name} itself. Pass the value of a key field.`,
+      );
+    }
+    return { registry, bound, ...resolveLookup(model.name, bound.simple, isMember, key) };
+  }
+
+  #read({ registry, cache, values }: Resolved, options?: ReadOptions): Promise<Model | null | undefined> {
+    return registry.read(cache, values, options);
+  }
+
+  #found({ cache, values }: Resolved, found: Model | null | undefined, NotFound: typeof DoesNotExist): Model {
+    if (found instanceof Model) return found;
+    const what = `${cache.model.name} ${describeValues(cache.fields, values)}`;
+    if (found === undefined) throw new NotInCacheError(`${what} is not in the cache, and 'cacheOnly' was asked for.`);
+    throw new NotFound(`${what} does not exist.`);
+  }
+}
+
+/** Whether a bare instance of the model can be a key value of the cache (an association to itself). */
+const takesModel = (cache: BoundCache, model: ModelStatic<Model>): boolean =>
+  cache.fields.some(({ name }) => model.associations[name]?.target === model);
+
+const managers = new WeakMap<AnyClass, Manager>();
+
+/** The manager of a class; each model, and each scoped subclass of one, has its own. */
+export function managerOf(model: AnyClass): Manager {
+  const known = managers.get(model);
+  if (known !== undefined) return known;
+  const manager = new Manager(model as unknown as ModelStatic<Model>);
+  managers.set(model, manager);
+  return manager;
+}
+

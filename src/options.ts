@@ -1,0 +1,152 @@
+/** The options of `setupCache`, resolved and checked once. */
+import { InvalidOptionError } from './errors.js';
+import type { Store } from './stores/store.js';
+
+/**
+ * What a write does when the store cannot be told of it.
+ * - `'available'`: the write goes on; the invalidation is retried until it is delivered, and an
+ *   event says so. Until then another process can read the old value, if the store answers it.
+ * - `'strict'`: the write is refused with `InvalidationFailedError` before it reaches the database.
+ */
+export type OnStoreFailure = 'available' | 'strict';
+
+/** Options of `setupCache(sequelize, options)`. */
+export interface SetupOptions {
+  /**
+   * Where entries are kept.
+   * @default a `MemcachedStore` on the servers named by SEQUELIZE_FLASH_MEMCACHED
+   */
+  store?: Store;
+  /**
+   * First part of every key, to share servers with other programs. At most 32 printable characters.
+   * @default SEQUELIZE_FLASH_PREFIX, or 'flash'
+   */
+  prefix?: string;
+  /**
+   * Second part of every key: which database this is. The same in every process that uses this
+   * database, different for each database. At most 64 characters.
+   * @default `dialect/host:port/database`, or the storage of SQLite
+   */
+  alias?: string;
+  /** How long an entry is kept, in seconds. @default 604800 (one week) */
+  timeout?: number;
+  /** How long a marker outlives a crashed writer, in seconds, 2 to 300. @default 10 */
+  writeLease?: number;
+  /** How long a read waits for another process's fill before it asks the database, in milliseconds. @default 500 */
+  leaseWait?: number;
+  /** What a write does when the store is down. @default 'available' */
+  onStoreFailure?: OnStoreFailure;
+  /** The most rows that one bulk write voids one by one; beyond it, the whole table's entries are void. @default 1000 */
+  bulkInvalidationLimit?: number;
+  /** The most lookups that are answered by one SQL statement, and by one multi-get. @default 500 */
+  maxBatch?: number;
+  /** The most SQL statements that cache misses of this process run at the same time. @default 10 */
+  maxConcurrentLoads?: number;
+  /** How many "these key values lead to this row" hints this process remembers. @default 10000 */
+  maxHints?: number;
+  /** The most undelivered invalidations kept for retry; beyond it whole tables are voided instead. @default 10000 */
+  maxUndelivered?: number;
+}
+
+/** `SetupOptions` with every default filled in, frozen. */
+export interface ResolvedOptions {
+  readonly prefix: string;
+  readonly timeout: number;
+  readonly writeLease: number;
+  readonly leaseWait: number;
+  readonly onStoreFailure: OnStoreFailure;
+  readonly bulkInvalidationLimit: number;
+  readonly maxBatch: number;
+  readonly maxConcurrentLoads: number;
+  readonly maxHints: number;
+  readonly maxUndelivered: number;
+}
+
+const knownOptions: ReadonlySet<string> = new Set<keyof SetupOptions>([
+  'store',
+  'prefix',
+  'alias',
+  'timeout',
+  'writeLease',
+  'leaseWait',
+  'onStoreFailure',
+  'bulkInvalidationLimit',
+  'maxBatch',
+  'maxConcurrentLoads',
+  'maxHints',
+  'maxUndelivered',
+]);
+
+/**
+ * Fills in the defaults and checks every value.
+ * @throws InvalidOptionError that names the option, what it may be and what it was
+ */
+export function resolveOptions(given: SetupOptions, env: NodeJS.ProcessEnv): ResolvedOptions {
+  for (const name of Object.keys(given)) {
+    if (!knownOptions.has(name)) {
+      throw new InvalidOptionError(
+        `setupCache has no option '${name}'. Its options are: ${[...knownOptions].join(', ')}.`,
+      );
+    }
+  }
+  const prefix = given.prefix ?? env.SEQUELIZE_FLASH_PREFIX ?? 'flash';
+  if (typeof prefix !== 'string' || !/^[A-Za-z0-9._-]{1,32}$/.test(prefix)) {
+    throw new InvalidOptionError(
+      `Option 'prefix' must be 1 to 32 letters, digits, '.', '_' or '-'; received ${show(prefix)}.`,
+    );
+  }
+  const onStoreFailure = given.onStoreFailure ?? 'available';
+  if (onStoreFailure !== 'available' && onStoreFailure !== 'strict') {
+    throw new InvalidOptionError(
+      `Option 'onStoreFailure' must be 'available' or 'strict'; received ${show(onStoreFailure)}.`,
+    );
+  }
+  return Object.freeze({
+    prefix,
+    onStoreFailure,
+    timeout: wholeNumber('timeout', given.timeout, 604_800, 1, 31_536_000, 'seconds'),
+    writeLease: wholeNumber('writeLease', given.writeLease, 10, 2, 300, 'seconds'),
+    leaseWait: wholeNumber('leaseWait', given.leaseWait, 500, 0, 60_000, 'milliseconds'),
+    bulkInvalidationLimit: wholeNumber('bulkInvalidationLimit', given.bulkInvalidationLimit, 1000, 0, 100_000, 'rows'),
+    maxBatch: wholeNumber('maxBatch', given.maxBatch, 500, 1, 10_000, 'lookups'),
+    maxConcurrentLoads: wholeNumber('maxConcurrentLoads', given.maxConcurrentLoads, 10, 1, 1000, 'statements'),
+    maxHints: wholeNumber('maxHints', given.maxHints, 10_000, 1, 10_000_000, 'hints'),
+    maxUndelivered: wholeNumber('maxUndelivered', given.maxUndelivered, 10_000, 1, 10_000_000, 'keys'),
+  });
+}
+
+/**
+ * A whole number within bounds, or the default when it is not given.
+ * @throws InvalidOptionError
+ */
+export function wholeNumber(
+  name: string,
+  value: unknown,
+  fallback: number,
+  least: number,
+  most: number,
+  unit: string,
+): number {
+  if (value === undefined) return fallback;
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < least || value > most) {
+    throw new InvalidOptionError(
+      `Option '${name}' must be a whole number of ${unit} from ${String(least)} to ${String(most)}; received ${show(value)}.`,
+    );
+  }
+  return value;
+}
+
+/** A value as an error message shows it: short, with its type visible. */
+export function show(value: unknown): string {
+  if (typeof value === 'string') return value.length > 60 ? `'${value.slice(0, 57)}…'` : `'${value}'`;
+  if (typeof value === 'bigint') return `${String(value)}n`;
+  if (value === null || value === undefined || typeof value === 'number' || typeof value === 'boolean') {
+    return String(value);
+  }
+  if (typeof value === 'function') return value.name === '' ? 'a function' : `the function or class ${value.name}`;
+  if (value instanceof Date) return `a Date (${Number.isNaN(value.getTime()) ? 'invalid' : value.toISOString()})`;
+  if (Array.isArray(value)) return `an array of ${String(value.length)}`;
+  if (typeof value === 'symbol') return 'a symbol';
+  const constructor: unknown = Object.getPrototypeOf(value) === null ? undefined : value.constructor;
+  return typeof constructor === 'function' && constructor !== Object ? `an instance of ${constructor.name}` : 'an object';
+}

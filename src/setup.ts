@@ -1,0 +1,95 @@
+/** `setupCache`: puts one Sequelize instance's cache together, and takes it apart again. */
+import type { Sequelize } from 'sequelize';
+import { Coherence } from './coherence/coherence.js';
+import { isSetUp, Registry } from './caches/registry.js';
+import { KeySpace } from './entries/keys.js';
+import { AlreadyCachedError, InvalidOptionError } from './errors.js';
+import { Statements } from './hooks/statements.js';
+import { Loader } from './loader.js';
+import { resolveOptions, show, type SetupOptions } from './options.js';
+import { memcachedFromEnv } from './stores/memcached.js';
+import type { Store } from './stores/store.js';
+import type { CacheStats } from './types.js';
+
+/** The cache of one Sequelize instance. */
+export interface FlashCache {
+  /** The store in use. */
+  readonly store: Store;
+  /** Counters by model and cache name. */
+  stats(): Readonly<Record<string, Readonly<Record<string, CacheStats>>>>;
+  /** How many invalidations could not be delivered yet and are being retried. */
+  readonly undelivered: number;
+  /**
+   * Delivers what is undelivered (for at most `flushMs`), then ends every connection and timer.
+   * Resolves to the number of invalidations that could not be delivered. Writes after it are not
+   * seen: call it last.
+   * @param flushMs milliseconds @default 2000
+   */
+  close(flushMs?: number): Promise<number>;
+}
+
+/**
+ * Sets up the cache of a Sequelize instance: once per instance, in every process that reads or
+ * writes cached models, after the models and their associations are defined.
+ * @throws InvalidOptionError, AlreadyCachedError, and what is wrong with a declaration:
+ *   InvalidKeyFieldError, NoPrimaryKeyError, UnsupportedScopeError, DuplicateCacheNameError
+ */
+export function setupCache(sequelize: Sequelize, options: SetupOptions = {}): FlashCache {
+  if (isSetUp(sequelize)) {
+    throw new AlreadyCachedError('setupCache was called twice for the same Sequelize instance. Call it once; close() it before you set it up anew.');
+  }
+  const resolved = resolveOptions(options, process.env);
+  const alias = options.alias ?? defaultAlias(sequelize);
+  if (typeof alias !== 'string' || alias === '' || alias.length > 64) {
+    throw new InvalidOptionError(`Option 'alias' must be a text of 1 to 64 characters; received ${show(alias)}.`);
+  }
+  const store = options.store ?? memcachedFromEnv(process.env);
+  if (store === undefined) {
+    throw new InvalidOptionError(
+      `setupCache needs a store: pass { store: new MemcachedStore('127.0.0.1:11211') }, or name the servers in SEQUELIZE_FLASH_MEMCACHED.`,
+    );
+  }
+  const coherence = new Coherence(store, resolved);
+  const loader = new Loader(coherence, resolved);
+  const registry = new Registry(sequelize, new KeySpace(resolved.prefix, alias), resolved, loader, coherence);
+  try {
+    registry.bind();
+  } catch (error) {
+    registry.dispose();
+    throw error;
+  }
+  const statements = new Statements(sequelize, registry, coherence, resolved.bulkInvalidationLimit);
+  statements.attach();
+  let closed: Promise<number> | undefined;
+  return {
+    store,
+    get undelivered() {
+      return coherence.waiting;
+    },
+    stats: () =>
+      Object.fromEntries(
+        Array.from(registry, ({ cached, all }) => [
+          cached.name,
+          Object.fromEntries(all.map((cache) => [cache.name, { ...cache.counters }])),
+        ]),
+      ),
+    close: (flushMs = 2000) => {
+      closed ??= (async () => {
+        statements.detach();
+        registry.dispose();
+        return coherence.close(flushMs);
+      })();
+      return closed;
+    },
+  };
+}
+
+/** Which database this is, as far as Sequelize's configuration tells. */
+function defaultAlias(sequelize: Sequelize): string {
+  const { host, port, database } = sequelize.config as { host?: string; port?: number | string; database?: string };
+  const { storage } = (sequelize as unknown as { options: { storage?: string } }).options;
+  const place = sequelize.getDialect() === 'sqlite' ? (storage ?? 'memory') : `${host ?? 'localhost'}:${String(port ?? '')}/${database ?? ''}`;
+  const alias = `${sequelize.getDialect()}/${place}`;
+  return alias.length > 64 ? alias.slice(-64) : alias;
+}
+

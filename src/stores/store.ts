@@ -1,0 +1,59 @@
+/**
+ * What a store is: the five atomic operations that the coherence protocol stands on.
+ *
+ * A store sees printable ASCII keys of at most 250 bytes and values that are strings. It knows
+ * nothing of models, leases or markers. There is deliberately no unconditional `set`: a command
+ * that was given up on may still reach the server later, and only conditional commands are
+ * harmless then.
+ */
+
+/**
+ * Opaque version of one stored value, unique per modification of its key (memcached's "cas
+ * unique"). Valid only with the store that issued it.
+ */
+export type StoreToken = string;
+
+/** One value as the store holds it, with the token to replace exactly that value. */
+export interface StoreItem {
+  readonly value: string;
+  readonly token: StoreToken;
+}
+
+/** The answer to a multi-get. A key that is in neither map is absent from the store. */
+export interface StoreReply {
+  readonly items: ReadonlyMap<string, StoreItem>;
+  /** Keys whose server did not answer, each with the reason. Nothing is known about them. */
+  readonly failures: ReadonlyMap<string, Error>;
+}
+
+/**
+ * A cache server as the plugin sees it.
+ *
+ * Every method settles within the store's own deadline; none waits for a server that is known to
+ * be down. `get` reports a failed server per key; the others reject with a `StoreError`. After a
+ * rejection it is unknown whether the operation took effect.
+ */
+export interface Store {
+  /** For events and messages, for example `memcached(127.0.0.1:11211)`. */
+  readonly name: string;
+  /** Largest value in bytes of UTF-8 that the store accepts; larger ones are not offered to it. */
+  readonly maxValueBytes: number;
+  /** The values of all `keys` (each at most once), in as few round trips as there are servers. */
+  get(keys: readonly string[]): Promise<StoreReply>;
+  /**
+   * Stores `value` if the key is absent. Resolves to whether it did.
+   * @param ttlSeconds whole seconds, at least 1; 0 means no expiry
+   */
+  add(key: string, value: string, ttlSeconds: number): Promise<boolean>;
+  /**
+   * Replaces the value that `token` was read with, and only that one. Resolves to whether it did.
+   * @param ttlSeconds whole seconds, at least 1; 0 means no expiry
+   */
+  compareAndSwap(key: string, value: string, token: StoreToken, ttlSeconds: number): Promise<boolean>;
+  /** Removes the value that `token` was read with, and only that one. Resolves to whether it did. */
+  compareAndDelete(key: string, token: StoreToken): Promise<boolean>;
+  /** Removes whatever is there. Resolves to whether there was something. */
+  delete(key: string): Promise<boolean>;
+  /** Ends every connection and timer; pending operations reject. Calling it twice is harmless. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,528 @@
+/**
+ * The static side of the public API. Nothing here exists at run time.
+ *
+ * Read from the top for what an application meets (`WithCache`, `ModelCache`, cache classes); the
+ * private types at the end compute which names are key fields and which values they take. They
+ * look only at the *instance* side of a model, so that `static readonly cache = withCache(User, …)`
+ * does not refer to its own type.
+ */
+import type {
+  Attributes,
+  CountOptions,
+  CreationOptional,
+  FindOptions,
+  ForeignKey,
+  Model,
+  ModelStatic,
+  NonAttribute,
+  NonNullFindOptions,
+  Transaction,
+} from 'sequelize';
+
+// ---- withCache --------------------------------------------------------------------------------
+
+/**
+ * `withCache` in its three uses.
+ *
+ * @example As a static member: keys, values and results are inferred.
+ * class User extends Model<InferAttributes<User>, InferCreationAttributes<User>> {
+ *   static readonly cache = withCache(User, { keys: ['id', 'username', ['tenantId', 'slug']] });
+ *   declare id: CreationOptional<number>;
+ *   …
+ * }
+ *
+ * @example After definition.
+ * const userCache = withCache(User, { keys: ['username'] });
+ *
+ * @example As a mixin base class, plain or sequelize-typescript: the type of `cache` is declared.
+ * class User extends withCache(Model)<InferAttributes<User>, InferCreationAttributes<User>> {
+ *   declare static readonly cache: ModelCache<User, 'username' | readonly ['tenantId', 'slug']>;
+ *   static cacheMeta = { keys: ['username', ['tenantId', 'slug']] };
+ *   …
+ * }
+ */
+export interface WithCache {
+  /** One argument: the mixin. The base class keeps its type, `cache` and `cacheMeta` are left to the subclass. */
+  <B extends ModelBase>(base: B): B;
+  /** Two arguments: declares the caches of `model` and returns its manager. */
+  <
+    M extends Model,
+    const S extends KeySpec<M, G> = never,
+    G extends string = never,
+    C extends CacheClass<M> = never,
+  >(
+    model: ModelStatic<M>,
+    options: WithCacheOptions<M, S, G, C>,
+  ): ModelCache<M, S | Extract<SpecOfClass<C>, KeySpec<M, G>>, G>;
+}
+
+/** A class that the mixin can extend: `Model` of Sequelize or sequelize-typescript, or an abstract base of models. */
+// `any`: TypeScript requires `any[]` for the constructor of a mixin's base (TS2545).
+export type ModelBase = abstract new (...args: any[]) => Model;
+
+/**
+ * What is cached of a model: the second argument of `withCache`.
+ *
+ * @typeParam S the key specifications of `keys`, as a union of literals
+ * @typeParam G the names of `genericForeignKeys`
+ * @typeParam C the classes of `caches`
+ */
+export interface WithCacheOptions<
+  M extends Model,
+  S = KeySpec<M>,
+  G extends string = never,
+  C extends CacheClass<M> = CacheClass<M>,
+> {
+  /** The key fields to look the model up by: one field, or several that identify a row together. */
+  readonly keys?: readonly S[] | undefined;
+  /** The long name of `keys`. */
+  readonly getKeyFieldsList?: readonly S[] | undefined;
+  /**
+   * Cache classes of this model. Simple ones declared with `keyFields = [...] as const` can be
+   * asked for through the manager too. Use the function form where the classes are defined later.
+   */
+  // `[]`: see `GenericForeignKey.models`. It also keeps TypeScript from leaving out a class whose
+  // type another one's includes.
+  readonly caches?: readonly C[] | [] | (() => readonly C[] | []) | undefined;
+  /** References to one of several models by a pair of columns. Each name becomes a key field. */
+  readonly genericForeignKeys?: { readonly [N in G]: GenericForeignKey<M> } | undefined;
+  /** Seconds that an entry is kept. @default 604800 (one week) */
+  readonly timeout?: number | undefined;
+  /** Raise it to void everything that was cached under the former one. */
+  readonly version?: number | string | undefined;
+}
+
+/**
+ * `static cacheMeta` of a model that uses the mixin. Optional: it lets the compiler check the
+ * names against the model.
+ *
+ * @example
+ * static cacheMeta = { keys: ['username'] } satisfies CacheMeta<User>;
+ */
+export type CacheMeta<M extends Model, G extends string = never> = WithCacheOptions<M, KeySpec<M, G>, G>;
+
+/** A reference to a row of one of several models: a column for the model's name, a column for its primary key. */
+export interface GenericForeignKey<M extends Model> {
+  /** The attribute that holds the name of the model. */
+  readonly type: AttributeName<M>;
+  /** The attribute that holds the primary key. */
+  readonly id: AttributeName<M>;
+  /** The models that it may refer to. A function, because models refer to each other. */
+  // `[]` makes TypeScript infer a tuple: it would otherwise compare the models' static sides to
+  // find their common type, and models that refer to each other would refer to their own type.
+  readonly models: () => readonly ModelStatic<Model>[] | [];
+}
+
+// ---- Key fields -------------------------------------------------------------------------------
+
+/** What a plain attribute's value can be as a part of a key. */
+export type KeyScalar = string | number | bigint | boolean | Date | Uint8Array;
+
+/** The id of an associated instance, where the type of the foreign key column is not known. */
+export type KeyId = string | number | bigint;
+
+/** A generic foreign key's value without the instance: `['Post', 5]`. */
+export type GenericReference = readonly [typeName: string, id: string | number];
+
+/** Whatever can be a key field's value where the types do not say which: the run time checks it. */
+export type LooseKeyValue = KeyScalar | GenericReference | Model | null;
+
+/** Names of the attributes of `M` whose values can be part of a key. */
+export type AttributeName<M extends Model> = {
+  [N in AttributeCandidate<M>]-?: Scalar<AttributeSource<M>[N]> extends never ? never : N;
+}[AttributeCandidate<M>];
+
+/**
+ * Names of the associations to one instance that `M` declares, such as
+ * `declare user?: NonAttribute<User>`. The types do not tell belongsTo from hasOne.
+ */
+export type AssociationName<M extends Model> = {
+  [N in MemberName<M>]-?: IsInstance<M[N]> extends true ? N : never;
+}[MemberName<M>];
+
+/**
+ * Names that can be key fields of `M`: its attributes and its belongsTo associations.
+ *
+ * A foreign key's column is left out where it is marked `ForeignKey<…>` and is called after a
+ * declared association (`userId` beside `user`): the association's name is the key field. Other
+ * foreign key columns cannot be told from attributes; the run time rejects them.
+ * A model without declared members (`sequelize.define`, JavaScript) takes any name.
+ */
+export type KeyField<M extends Model> =
+  | Exclude<AttributeName<M>, MarkedForeignKey<M>>
+  | AssociationName<M>
+  | ([AttributeName<M> | AssociationName<M>] extends [never] ? string : never);
+
+/**
+ * What a cache is keyed on: one key field, or several in order.
+ *
+ * @typeParam G the names of the model's generic foreign keys
+ */
+export type KeySpec<M extends Model, G extends string = never> =
+  KeyField<M> | G | readonly (KeyField<M> | G)[];
+
+// ---- Looking up -------------------------------------------------------------------------------
+
+/**
+ * The parameters of a lookup by name: one object type for each declared combination, and exactly
+ * these combinations. For the key field `user` with the column `userId`: `{ user: User | number }`
+ * or `{ userId: number }`.
+ */
+export type KeyParams<M extends Model, S, G extends string = never> = Exact<
+  SpecParams<M, S, G>,
+  KeysOfUnion<SpecParams<M, S, G>> | NamesOfLikeNamed<M, SingleField<S>>
+>;
+
+/** One bare value in place of the parameters: the value of a cache with a single key field. */
+export type BareKey<M extends Model, S, G extends string = never> = Bare<
+  SingleValue<M, SingleField<S>, G>,
+  KeysOfUnion<SpecParams<M, S, G>>
+>;
+
+/** What a lookup takes: the parameters of a declared combination, or a bare value. */
+export type KeyLookup<M extends Model, S, G extends string = never> = KeyParams<M, S, G> | BareKey<M, S, G>;
+
+/**
+ * Options of every read.
+ *
+ * @typeParam C the type of `cacheOnly`, from which `getOrNone` and `getMany` derive their result
+ */
+export interface ReadOptions<C extends boolean = boolean> {
+  /**
+   * Read in this transaction: a plain Sequelize read that neither reads nor fills the cache.
+   * `null` opts out of a CLS transaction.
+   */
+  readonly transaction?: Transaction | null | undefined;
+  /** Skip the cached value, read the database, and fill the cache with the answer. @default false */
+  readonly refresh?: boolean | undefined;
+  /**
+   * Ask the cache alone, never the database. What is not in the cache is `undefined` from
+   * `getOrNone` and `getMany` (`null` still means that the row is known not to exist), and an
+   * error from every other read. @default false
+   */
+  readonly cacheOnly?: C | undefined;
+}
+
+/** Result of a read with `cacheOnly`: `undefined` where the value is not in the cache. */
+export type NotCached<C extends boolean> = true extends C ? undefined : never;
+
+/** A lookup that has not been run. */
+export interface CacheQuery<T> {
+  /** The store key that it reads, for debugging. */
+  readonly key: string;
+  /** Runs it. Every call is a new read. */
+  resolve(options?: ReadOptions): Promise<T>;
+}
+
+/**
+ * The manager of a model's caches, `User.cache`.
+ *
+ * @typeParam S the declared key specifications: `'username' | readonly ['tenantId', 'slug']`
+ * @typeParam G the names of the model's generic foreign keys
+ */
+export interface ModelCache<M extends Model, S extends KeySpec<M, G> = never, G extends string = never> {
+  /** The row with these key values. Rejects with the model's `DoesNotExist` if there is none. */
+  get(key: KeyLookup<M, S, G>, options?: ReadOptions): Promise<M>;
+  /** The row with these key values, or `null`; with `cacheOnly`, `undefined` if the cache does not know. */
+  getOrNone<C extends boolean = false>(
+    key: KeyLookup<M, S, G>,
+    options?: ReadOptions<C>,
+  ): Promise<M | null | NotCached<C>>;
+  /** The row with these key values. Rejects with an error of status 404 if there is none. */
+  getOr404(key: KeyLookup<M, S, G>, options?: ReadOptions): Promise<M>;
+  /** Many rows in one round trip, in the order asked for, `null` where there is none. */
+  getMany<C extends boolean = false>(
+    keys: readonly KeyLookup<M, S, G>[],
+    options?: ReadOptions<C>,
+  ): Promise<(M | null | NotCached<C>)[]>;
+  /** The lookup as an object that is run later. */
+  getQuery(key: KeyLookup<M, S, G>): CacheQuery<M>;
+  /** The store key of a lookup, for debugging. */
+  getKey(key: KeyLookup<M, S, G>): string;
+  /** Voids everything that is cached of this row. */
+  invalidate(instance: M): Promise<void>;
+  /** Voids what is cached under these key values. */
+  invalidate(params: KeyParams<M, S, G>): Promise<void>;
+  /** What was counted in this process, by the name of the cache class. */
+  stats(): ModelCacheStats;
+}
+
+/** What one cache class did in this process since set-up. */
+export interface CacheStats {
+  /** Reads answered from the cache. */
+  readonly hits: number;
+  /** Reads that the cache could not answer. */
+  readonly misses: number;
+  /** Values written to the cache. */
+  readonly fills: number;
+  /** Reads that went to the database without asking or filling the cache, as in a transaction. */
+  readonly bypasses: number;
+  /** Operations of the store that failed, and values found that could not be used. */
+  readonly errors: number;
+  /** Entries voided. */
+  readonly invalidations: number;
+}
+
+/** Counters by the name of the cache class. */
+export interface ModelCacheStats {
+  readonly [cacheName: string]: CacheStats;
+}
+
+// ---- Cache classes ----------------------------------------------------------------------------
+
+/**
+ * A class derived from one of the cache classes, as `caches` and the decorator take it: it must
+ * have `static model` and `static keyFields`.
+ */
+export interface CacheClass<M extends Model = Model> {
+  // `any`: a constructor that takes tuples of different lengths is assignable to nothing narrower.
+  new (...args: any[]): { resolve(options?: ReadOptions): Promise<unknown> };
+  readonly name: string;
+  readonly model: ModelStatic<M>;
+  readonly keyFields: readonly string[];
+}
+
+/**
+ * Registers a cache class: as a function, as a standard decorator and as a legacy one.
+ *
+ * @example
+ * @registerCache
+ * class UserCacheOnUsername extends InstanceCache<User> {
+ *   static model = User;
+ *   static keyFields = ['username'] as const;
+ * }
+ */
+export interface RegisterCache {
+  (cacheClass: CacheClass, context?: ClassDecoratorContext): void;
+}
+
+/** Parameters by name where the key fields are not known to the compiler. */
+export interface LooseKeyParams {
+  readonly [field: string]: LooseKeyValue;
+}
+
+/**
+ * The constructor arguments of a cache class: values in the order of `K`, then at most one object
+ * with the rest by name. With `K` a tuple each is checked; with the default `K` any key values
+ * compile and the run time checks them.
+ */
+export type CacheArguments<M extends Model, K extends readonly string[] = readonly string[]> =
+  number extends K['length']
+    ? [first: LooseKeyValue | LooseKeyParams, ...rest: (LooseKeyValue | LooseKeyParams)[]]
+    : PositionalArguments<M, K>;
+
+/**
+ * What `getInstance` receives: the canonical value of every key field under its name. An
+ * association is its id, a generic foreign key the pair of type and id, a date a `Date`.
+ */
+export type KeyValues<M extends Model = Model, K extends readonly string[] = readonly string[]> =
+  number extends K['length']
+    ? { readonly [field: string]: KeyScalar | GenericReference | null }
+    : { readonly [N in K[number]]: CanonicalValue<M, N> };
+
+/**
+ * What the inherited `getInstance` receives. The mark, which no value has, tells the compiler (in
+ * {@link ResultOf}) a class that inherits `getInstance` from one that overrides it.
+ */
+export type DefaultKeyValues<M extends Model = Model, K extends readonly string[] = readonly string[]> =
+  KeyValues<M, K> & { readonly [defaultLookup]?: never };
+
+/**
+ * What `resolve()` of the cache class instance `T` gives. A simple cache: `M`, or it rejects with
+ * `DoesNotExist`. A custom one (`getInstance` overridden): what its `getInstance` resolves to.
+ */
+export type ResultOf<T, M extends Model> =
+  IsCustom<T> extends true ? (T extends { getInstance(...args: never): infer R } ? Awaited<R> : never) : M;
+
+/**
+ * `this.queryset()` in a cache class: reads of the model on the primary connection, never a
+ * transaction's.
+ */
+export interface Queryset<M extends Model> {
+  /** One row, or rejects (`rejectOnEmpty`). */
+  findOne(options: QuerysetOptions<NonNullFindOptions<Attributes<M>>>): Promise<M>;
+  /** One row, or `null`. */
+  findOne(options?: QuerysetOptions<FindOptions<Attributes<M>>>): Promise<M | null>;
+  /** All rows that match. */
+  findAll(options?: QuerysetOptions<FindOptions<Attributes<M>>>): Promise<M[]>;
+  /** How many rows match. */
+  count(options?: QuerysetOptions<CountOptions<Attributes<M>>>): Promise<number>;
+}
+
+/** Sequelize's options without those that choose the connection, which the queryset does. */
+export type QuerysetOptions<O> = Omit<O, 'transaction' | 'useMaster'>;
+
+// ---- Private: which names ---------------------------------------------------------------------
+
+declare const defaultLookup: unique symbol;
+
+type IsAny<T> = 0 extends 1 & T ? true : false;
+
+// `any` as the result: for anything else TypeScript resolves the result of every method of the
+// model, and a method that uses the model's `cache` has no result type before `cache` has one.
+type AnyFunction = (...args: never[]) => any;
+
+/** The members that the model's own class declares. */
+type MemberName<M extends Model> = Extract<Exclude<keyof M, keyof Model>, string>;
+
+/** Where attributes are declared: in the model's type argument, or else as its members. */
+type AttributeSource<M extends Model> =
+  IsAny<Attributes<M>> extends true ? Pick<M, MemberName<M>> : Attributes<M>;
+
+type AttributeCandidate<M extends Model> = Extract<keyof AttributeSource<M>, string>;
+
+/** The part of an attribute's type that a key can hold; `never` for methods, JSON and instances. */
+type Scalar<T> = unknown extends T
+  ? KeyScalar
+  : T extends AnyFunction
+    ? never
+    : Unbranded<Extract<T, KeyScalar>>;
+
+/** Whether a member is one associated instance, loaded or not. Neither arrays nor methods are. */
+type IsInstance<T> = unknown extends T
+  ? false
+  : [NonNullable<T>] extends [never]
+    ? false
+    : [NonNullable<T>] extends [AnyFunction]
+      ? false
+      : [NonNullable<T>] extends [Model]
+        ? true
+        : false;
+
+/** The attribute that Sequelize may have named after the association `N`, where one is declared. */
+type ForeignKeyOf<M extends Model, N extends string> = Extract<
+  AttributeName<M>,
+  `${N}Id` | `${N}_id` | `${N}ID`
+>;
+
+/** Attributes named after an association and marked `ForeignKey<…>`. */
+type MarkedForeignKey<M extends Model> = {
+  [N in ForeignKeyOf<M, AssociationName<M>>]: N extends keyof AttributeSource<M>
+    ? unknown extends AttributeSource<M>[N]
+      ? never
+      : keyof ForeignKey<object> extends keyof NonNullable<AttributeSource<M>[N]>
+        ? N
+        : never
+    : never;
+}[ForeignKeyOf<M, AssociationName<M>>];
+
+/** `T` without the brands of Sequelize's types, so that messages say `number`. */
+type Unbranded<T> = T extends infer U &
+  Brand<keyof CreationOptional<object>> &
+  Brand<keyof ForeignKey<object>> &
+  Brand<keyof NonAttribute<object>>
+  ? U
+  : T;
+type Brand<B extends PropertyKey> = { [P in B]?: true };
+
+// ---- Private: which values --------------------------------------------------------------------
+
+/** An attribute's value. `id` is `any` in every model of sequelize-typescript that does not declare it. */
+type AttributeValue<M extends Model, N extends string> = N extends keyof AttributeSource<M>
+  ? unknown extends AttributeSource<M>[N]
+    ? N extends 'id'
+      ? KeyId
+      : KeyScalar | null
+    : Scalar<AttributeSource<M>[N]> | Extract<AttributeSource<M>[N], null>
+  : LooseKeyValue;
+
+/** The id of an association: typed as its foreign key column where that is declared. */
+type AssociationId<M extends Model, N extends AssociationName<M>> = [ForeignKeyOf<M, N>] extends [never]
+  ? KeyId | Extract<M[N], null>
+  : AttributeValue<M, ForeignKeyOf<M, N>>;
+
+type FieldValue<M extends Model, N extends string, G extends string> = N extends G
+  ? Model | GenericReference
+  : N extends AssociationName<M>
+    ? Unbranded<NonNullable<M[N]>> | AssociationId<M, N>
+    : AttributeValue<M, N>;
+
+type CanonicalValue<M extends Model, N extends string> =
+  N extends AssociationName<M>
+    ? AssociationId<M, N>
+    : N extends keyof AttributeSource<M>
+      ? AttributeValue<M, N>
+      : KeyScalar | GenericReference | null;
+
+/** The ways to pass one key field: under its name, and an association's id under its column's name. */
+type FieldParams<M extends Model, N extends string, G extends string> =
+  | ForeignKeyParams<M, N extends G ? never : ForeignKeyOf<M, N & AssociationName<M>>>
+  | { [P in N]: FieldValue<M, P, G> };
+type ForeignKeyParams<M extends Model, F extends string> = F extends F
+  ? { [P in F]: AttributeValue<M, P> }
+  : never;
+
+type FieldsParams<M extends Model, T extends readonly string[], G extends string> =
+  T extends readonly [infer H extends string, ...infer R extends readonly string[]]
+    ? FieldParams<M, H, G> & FieldsParams<M, R, G>
+    : T extends readonly []
+      ? unknown
+      : { [P in T[number]]: FieldValue<M, P, G> };
+
+/** The parameters of every specification in `S`, not yet exact. */
+type SpecParams<M extends Model, S, G extends string> = S extends string
+  ? FieldParams<M, S, G>
+  : S extends readonly string[]
+    ? FieldsParams<M, S, G>
+    : never;
+
+type KeysOfUnion<T> = T extends T ? keyof T : never;
+
+/**
+ * Every member of the union `T`, without the names in `All` that it lacks. The union alone would
+ * admit an object with the names of several members.
+ */
+type Exact<T, All extends PropertyKey> = T extends T
+  ? T & { [P in Exclude<All, keyof T>]?: never } extends infer O
+    ? { [P in keyof O]: O[P] }
+    : never
+  : never;
+
+type SingleField<S> = S extends string ? S : S extends readonly [infer N extends string] ? N : never;
+
+type SingleValue<M extends Model, N, G extends string> = N extends string ? FieldValue<M, N, G> : never;
+
+/**
+ * An instance as a bare value, told apart from the parameters: TypeScript would otherwise let an
+ * object literal of parameters have the instance's properties too.
+ */
+type Bare<T, All extends PropertyKey> = T extends Model
+  ? T & { [P in Exclude<All, keyof T>]?: never }
+  : T;
+
+/** For the same purpose, where the instance itself has a property of the key field's name (`parent`). */
+type NamesOfLikeNamed<M extends Model, N> = N extends AssociationName<M>
+  ? N extends keyof NonNullable<M[N]>
+    ? AttributeName<Extract<M[N], Model>>
+    : never
+  : never;
+
+type PositionalArguments<M extends Model, K extends readonly string[]> =
+  K extends readonly [infer N extends string]
+    ? [key: KeyLookup<M, N>]
+    : K extends readonly [infer H extends string, ...infer R extends readonly string[]]
+      ? [params: KeyParams<M, K>] | [value: FieldValue<M, H, never>, ...rest: PositionalArguments<M, R>]
+      : [];
+
+/** Whether a cache class instance overrides `getInstance`: its parameter then lacks the mark. */
+type IsCustom<T> = T extends { getInstance(...args: infer A): unknown }
+  ? A extends [infer V]
+    ? IsAny<V> extends true
+      ? true
+      : typeof defaultLookup extends keyof V
+        ? false
+        : true
+    : true
+  : true;
+
+/** The key specification that a simple cache class adds to its model's manager. */
+type SpecOfClass<C> = C extends {
+  readonly prototype: infer I;
+  readonly keyFields: infer K extends readonly string[];
+}
+  ? IsCustom<I> extends true
+    ? never
+    : readonly string[] extends K
+      ? never
+      : K
+  : never;

@@ -1,0 +1,14 @@
+/** What the type tests share: the API under test, and assertions on types. */
+
+// The one line to change when the run time exists: export * from '../../src/index.js';
+export * from './declared.js';
+
+/** `true` if `A` and `B` are the same type, also in optionality, `any` and `readonly`. */
+export type Equal<A, B> =
+  (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+
+/** Does not compile unless `T` is `true`. */
+export type Expect<T extends true> = T;
+
+/** Does not compile unless `value` is exactly of type `T`: `expectType<User>()(await …)`. */
+export declare function expectType<T>(): <A>(value: A, ...same: Equal<A, T> extends true ? [] : [expected: T]) => void;
