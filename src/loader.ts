@@ -99,6 +99,8 @@ interface Load {
   /** The lease's text on `target`. */
   lease: string | undefined;
   epoch: string | undefined;
+  /** The index entry as it was before the query, where the lease is on the row that it leads to. */
+  index: Seen | undefined;
   readonly bypass: BypassReason | undefined;
 }
 
@@ -407,6 +409,7 @@ export class Loader {
       generation: generation.state === 'stamp' ? generation.text : undefined,
       lease: undefined,
       epoch: undefined,
+      index: undefined,
       bypass,
     };
   }
@@ -474,6 +477,7 @@ export class Loader {
     const targets = new Map<string, Seen>();
     const generations = new Map<string, Seen>();
     const epochs = new Set<string>();
+    const indexes = new Set<string>();
     for (const load of loads) {
       const { tableKeys } = load.lookup.cache.model;
       load.since = performance.now();
@@ -482,20 +486,21 @@ export class Loader {
         if (load.generation === undefined) generations.set(tableKeys.generation, load.generationSeen);
       }
       if (needsEpoch(load.lookup.cache) && load.bypass !== 'store-unavailable') epochs.add(tableKeys.epoch);
+      if (load.hint !== undefined && load.bypass === undefined) indexes.add(load.lookup.key);
     }
     const leases = new Map<string, string>();
     const stamps = new Map<string, string>();
     const keep = (kept: Map<string, string>, key: string, text: string | undefined): void => {
       if (text !== undefined) kept.set(key, text);
     };
-    await Promise.all([
+    const [look] = await Promise.all([
+      this.#readEpochs([...epochs], [...indexes], stamps),
       ...Array.from(targets, async ([key, seen]) => {
         keep(leases, key, await this.#coherence.lease(key, seen));
       }),
       ...Array.from(generations, async ([key, seen]) => {
         keep(stamps, key, await this.#coherence.stamp(key, seen));
       }),
-      this.#readEpochs([...epochs], stamps),
     ]);
     const ready: Load[] = [];
     const abandoned = new Map<string, string>();
@@ -517,6 +522,7 @@ export class Loader {
         // Two spellings of one bucket: one of them holds the lease and fills.
         if (!taken.has(load.target)) load.lease = lease;
         taken.add(load.target);
+        if (load.hint !== undefined) load.index = look(load.lookup.key);
       }
       load.flight.witness = witnessOf(load);
       ready.push(load);
@@ -525,17 +531,18 @@ export class Loader {
     return ready;
   }
 
-  /** Reads the epochs, and gives tables without one a new one. */
-  async #readEpochs(keys: readonly string[], stamps: Map<string, string>): Promise<void> {
-    if (keys.length === 0) return;
-    const look = await this.#coherence.look(keys);
+  /** Reads the epochs, and gives tables without one a new one; looks at index entries on the way. */
+  async #readEpochs(epochs: readonly string[], indexes: readonly string[], stamps: Map<string, string>): Promise<Look> {
+    const keys = [...epochs, ...indexes];
+    const look = keys.length === 0 ? unseen : await this.#coherence.look(keys);
     await Promise.all(
-      keys.map(async (key) => {
+      epochs.map(async (key) => {
         const seen = look(key);
         const text = seen.state === 'stamp' ? seen.text : await this.#coherence.stamp(key, seen);
         if (text !== undefined) stamps.set(key, text);
       }),
     );
+    return look;
   }
 
   async #loadRows(cache: SimpleCache, loads: readonly Load[]): Promise<void> {
@@ -634,6 +641,7 @@ export class Loader {
             await this.#fill(load, model.fingerprint, look, body, cache);
           } else {
             unused.set(load.target, load.lease);
+            await this.#replaceIndex(load, cache, index);
           }
         }
         const lease = rowKey === undefined ? undefined : rowLeases.get(rowKey);
@@ -647,6 +655,13 @@ export class Loader {
       }),
     );
     await this.#coherence.abandon(unused);
+  }
+
+  /** The index entry led astray: it is replaced as it was seen before the query. */
+  async #replaceIndex({ lookup, index, generation }: Load, cache: SimpleCache, body: IndexPlan['index']): Promise<void> {
+    if (index === undefined || generation === undefined || body === undefined) return;
+    const value = valueHead(cache.fingerprint, generation) + bodyText(body);
+    if (await this.#coherence.replace(lookup.key, index, value, cache.timeout)) cache.counters.fills += 1;
   }
 
   /** What a load by another key than the primary has to store. */
@@ -796,6 +811,8 @@ const maxLeaseAttempts = 5;
 
 /** A value as a text that tells null and every string apart. */
 const exact = (value: Canonical): string => (value === null ? '-' : `=${value}`);
+
+const unseen: Look = () => ({ state: 'absent' });
 
 const needsEpoch = (cache: BoundCache): boolean => cache.kind === 'simple' && !cache.primary;
 

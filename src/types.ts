@@ -460,7 +460,11 @@ type FieldsParams<M extends Model, T extends readonly string[], G extends string
       : { [P in T[number]]: FieldValue<M, P, G> };
 
 /** The parameters of every specification in `S`, not yet exact. */
-type SpecParams<M extends Model, S, G extends string> = S extends string
+type SpecParams<M extends Model, S, G extends string> = [S] extends [infer U] ? EachSpecParams<M, U, G> : never;
+
+// `[S] extends [infer U]` above and below forgets that `ModelCache` constrains `S`. While `S` is a
+// type parameter, TypeScript would expand these types for that constraint: seconds of compile time.
+type EachSpecParams<M extends Model, S, G extends string> = S extends string
   ? FieldParams<M, S, G>
   : S extends readonly string[]
     ? FieldsParams<M, S, G>
@@ -478,7 +482,8 @@ type Exact<T, All extends PropertyKey> = T extends T
     : never
   : never;
 
-type SingleField<S> = S extends string ? S : S extends readonly [infer N extends string] ? N : never;
+type SingleField<S> = [S] extends [infer U] ? EachSingleField<U> : never;
+type EachSingleField<S> = S extends string ? S : S extends readonly [infer N extends string] ? N : never;
 
 type SingleValue<M extends Model, N, G extends string> = N extends string ? FieldValue<M, N, G> : never;
 

@@ -122,14 +122,15 @@ export class Coherence {
   /** Replaces a lease by a value. Resolves to whether the lease still stood. */
   async fill(key: string, lease: string, seen: Seen, value: string, seconds: number): Promise<boolean> {
     if (seen.state !== 'lease' || seen.text !== lease) return false;
-    try {
-      const filled = await this.#store.compareAndSwap(key, value, seen.token, seconds);
-      if (filled) publish('fill', () => ({ key, bytes: Buffer.byteLength(value) }));
-      return filled;
-    } catch (cause) {
-      this.#failed('fill', cause);
-      return false;
-    }
+    return this.#swap(key, value, seen.token, seconds);
+  }
+
+  /**
+   * Replaces a value that was seen before the database was asked. Nothing else may have happened
+   * to the key since, so the old value serves as the lease. Resolves to whether it still stood.
+   */
+  async replace(key: string, seen: Seen, value: string, seconds: number): Promise<boolean> {
+    return seen.state === 'value' && this.#swap(key, value, seen.token, seconds);
   }
 
   /** Takes back leases that will not be filled, so that nobody waits for them. */
@@ -178,6 +179,17 @@ export class Coherence {
     const left = await this.#undelivered.close(milliseconds);
     await this.#store.close();
     return left;
+  }
+
+  async #swap(key: string, value: string, token: string, seconds: number): Promise<boolean> {
+    try {
+      const filled = await this.#store.compareAndSwap(key, value, token, seconds);
+      if (filled) publish('fill', () => ({ key, bytes: Buffer.byteLength(value) }));
+      return filled;
+    } catch (cause) {
+      this.#failed('fill', cause);
+      return false;
+    }
   }
 
   async #get(keys: readonly string[]): Promise<Awaited<ReturnType<Store['get']>>> {

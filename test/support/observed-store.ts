@@ -1,0 +1,117 @@
+/** A store that counts what it is asked, and can be held or broken at any operation. */
+import type { Store, StoreReply, StoreToken } from '../../src/stores/store.js';
+
+/** The operations of a store. */
+export type Operation = 'get' | 'add' | 'compareAndSwap' | 'compareAndDelete' | 'delete';
+
+/** Something that happens before an operation reaches the store: it may wait, or throw. */
+export type Interceptor = (operation: Operation, key: string) => Promise<void> | void;
+
+/** Wraps a real store. Operations started in the same tick count as one round trip of the store. */
+export class ObservedStore implements Store {
+  readonly #store: Store;
+  #counts = new Map<Operation, number>();
+  #roundTrips = 0;
+  #ticking = false;
+  #interceptors: Interceptor[] = [];
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  get name(): string {
+    return this.#store.name;
+  }
+
+  get maxValueBytes(): number {
+    return this.#store.maxValueBytes;
+  }
+
+  /** Operations since the last `reset()`; a multi-get counts once. */
+  count(operation: Operation): number {
+    return this.#counts.get(operation) ?? 0;
+  }
+
+  /** Groups of operations that were sent together since the last `reset()`. */
+  get roundTrips(): number {
+    return this.#roundTrips;
+  }
+
+  reset(): void {
+    this.#counts = new Map();
+    this.#roundTrips = 0;
+  }
+
+  /** Runs before every operation from now on; call the result to take it away again. */
+  intercept(interceptor: Interceptor): () => void {
+    this.#interceptors.push(interceptor);
+    return () => {
+      this.#interceptors = this.#interceptors.filter((one) => one !== interceptor);
+    };
+  }
+
+  async get(keys: readonly string[]): Promise<StoreReply> {
+    await this.#before('get', keys.join(' '));
+    return this.#store.get(keys);
+  }
+
+  async add(key: string, value: string, ttlSeconds: number): Promise<boolean> {
+    await this.#before('add', key);
+    return this.#store.add(key, value, ttlSeconds);
+  }
+
+  async compareAndSwap(key: string, value: string, token: StoreToken, ttlSeconds: number): Promise<boolean> {
+    await this.#before('compareAndSwap', key);
+    return this.#store.compareAndSwap(key, value, token, ttlSeconds);
+  }
+
+  async compareAndDelete(key: string, token: StoreToken): Promise<boolean> {
+    await this.#before('compareAndDelete', key);
+    return this.#store.compareAndDelete(key, token);
+  }
+
+  async delete(key: string): Promise<boolean> {
+    await this.#before('delete', key);
+    return this.#store.delete(key);
+  }
+
+  close(): Promise<void> {
+    return this.#store.close();
+  }
+
+  async #before(operation: Operation, key: string): Promise<void> {
+    this.#counts.set(operation, this.count(operation) + 1);
+    if (!this.#ticking) {
+      this.#ticking = true;
+      this.#roundTrips += 1;
+      setImmediate(() => {
+        this.#ticking = false;
+      });
+    }
+    for (const interceptor of this.#interceptors) await interceptor(operation, key);
+  }
+}
+
+/** Holds the first operation that matches until it is let go. */
+export function holdFirst(
+  store: ObservedStore,
+  matches: (operation: Operation, key: string) => boolean,
+): { readonly reached: Promise<void>; release(): void } {
+  let reach: () => void = () => undefined;
+  let release: () => void = () => undefined;
+  const reached = new Promise<void>((resolve) => {
+    reach = resolve;
+  });
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  let first = true;
+  const remove = store.intercept(async (operation, key) => {
+    if (!first || !matches(operation, key)) return;
+    first = false;
+    remove();
+    reach();
+    await released;
+  });
+  return { reached, release };
+}
