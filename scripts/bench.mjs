@@ -3,9 +3,10 @@ import { join } from 'node:path';
 
 import { buildTests } from './build.mjs';
 import { withServers } from './provide-servers.mjs';
-import { ensureInstalled, main, ROOT, runVisibly } from './tools.mjs';
+import { ensureInstalled, main, ROOT, runVisibly, talkOnStderr } from './tools.mjs';
 
 await main(async () => {
+  talkOnStderr();
   await ensureInstalled();
   await buildTests();
   const bench = [join(ROOT, 'build/test/bench/index.js'), ...process.argv.slice(2)];

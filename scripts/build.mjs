@@ -63,12 +63,13 @@ const STAMP = join(ROOT, 'build', '.compiled.json');
 /**
  * Compiles everything, with a step for each part: the sources, the tests, the examples, and every folder of
  * tests with a tsconfig of its own.
- * @param {{ check?: boolean, onlyWhenNeeded?: boolean }} [options] `check: false` compiles although
- * types do not fit
+ * @param {{ check?: boolean, onlyWhenNeeded?: boolean, withExamples?: boolean }} [options] `check: false`
+ * compiles although types do not fit
  */
 export async function buildAll(options = {}) {
   const isQuick = options.check === false || options.onlyWhenNeeded === true;
-  for (const project of [PACKAGE, TESTS, EXAMPLES, ...FURTHER_TESTS]) {
+  const examples = options.withExamples === false ? [] : [EXAMPLES];
+  for (const project of [PACKAGE, TESTS, ...examples, ...FURTHER_TESTS]) {
     if (!(isQuick && project.emitsNothing)) await build(project, options);
   }
   if (!isQuick) await step('tsc scripts', () => runTool('typescript', ['-p', 'scripts/tsconfig.json'], 'tsc'));

@@ -4,7 +4,7 @@ import { accessSync, constants } from 'node:fs';
 import { join } from 'node:path';
 
 import { findBinaries, serverFolders } from './servers.mjs';
-import { say } from './tools.mjs';
+import { say, step } from './tools.mjs';
 
 /**
  * @typedef {object} PackageManager
@@ -41,9 +41,9 @@ const PACKAGE_MANAGERS = [
 
 /**
  * Makes sure that both servers are installed.
- * @returns {boolean} whether they are; the reason why not has been printed then
+ * @returns {Promise<boolean>} whether they are; the reason why not has been printed then
  */
-export function ensureServers() {
+export async function ensureServers() {
   if (missing().length === 0) return true;
 
   const manager = PACKAGE_MANAGERS.find(({ command }) => isInstalled(command));
@@ -58,9 +58,10 @@ export function ensureServers() {
     return false;
   }
 
-  say(`installing ${missing().join(' and ')} (${manager.command})`);
   const [file, ...args] = run;
-  const result = spawnSync(file, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+  const result = await step(`${manager.command} install ${missing().join(', ')}`, () =>
+    spawnSync(file, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }),
+  );
   if (missing().length === 0) return true;
   say(`${result.stdout}${result.stderr}`.trimEnd());
   say(`${manager.command} did not install ${missing().join(' and ')}.`);

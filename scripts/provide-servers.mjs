@@ -16,7 +16,7 @@ const MYSQL = 'SEQUELIZE_FLASH_MYSQL_URL';
 export async function withServers(mariadbOptions, body) {
   const given = { memcached: process.env[MEMCACHED], mysql: process.env[MYSQL] };
   // Tests that stop servers start their own, even if shared ones are given; only those fail without.
-  if (!ensureServers() && !(given.memcached && given.mysql)) throw new Failure('');
+  if (!(await ensureServers()) && !(given.memcached && given.mysql)) throw new Failure('');
 
   // The programs find the binaries where we found them.
   const env = { PATH: [...new Set(serverFolders())].join(delimiter) };

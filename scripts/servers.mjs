@@ -342,7 +342,7 @@ async function mysqlAnswers(url) {
   try {
     await connection.query('SELECT 1');
   } finally {
-    connection.destroy();
+    await connection.end();
   }
 }
 

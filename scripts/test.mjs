@@ -30,7 +30,8 @@ await main(async () => {
   );
   if (files.length === 0 && !checksOnly) throw new Failure(`No test file has ${filters.join(' or ')} in its path.`);
 
-  await buildAll({ check, onlyWhenNeeded: !isWhole });
+  const withExamples = isWhole || files.some((file) => file.includes('examples/'));
+  await buildAll({ check, onlyWhenNeeded: !isWhole, withExamples });
   if (isWhole) await runChecks();
   if (checksOnly) return 0;
 

@@ -2,15 +2,24 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { inspect } from 'node:util';
 
 /** The repository's folder. */
 export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 
+/** @type {NodeJS.WritableStream} */
+let output = process.stdout;
+
+/** From now on everything that the scripts say is beside the output of the program that they run. */
+export function talkOnStderr() {
+  output = process.stderr;
+}
+
 /** @param {string} line */
 export function say(line) {
-  process.stdout.write(`${line}\n`);
+  output.write(`${line}\n`);
 }
 
 /** A failure that has been explained in full: `main` prints its message, if any, and no stack. */
@@ -29,8 +38,8 @@ export async function main(body) {
   } catch (error) {
     process.exitCode = 1;
     if (!interrupted) {
-      if (!(error instanceof Failure)) console.error(error);
-      else if (error.message) process.stderr.write(`${error.message}\n`);
+      if (!(error instanceof Failure)) say(inspect(error));
+      else if (error.message) say(error.message);
     }
   } finally {
     process.off('SIGINT', interrupt);
@@ -47,7 +56,7 @@ export async function main(body) {
  * @returns {Promise<T>}
  */
 export async function step(name, body) {
-  process.stdout.write(`${name} … `);
+  output.write(`${name} … `);
   const start = performance.now();
   try {
     const result = await body();
@@ -126,17 +135,17 @@ export function runQuietly(file, args, { cwd = ROOT } = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(file, args, { cwd, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
     children.add(child);
-    let output = '';
+    let stdout = '';
     let all = '';
     child.stdout.setEncoding('utf8').on('data', (/** @type {string} */ text) => {
-      output += text;
+      stdout += text;
       all += text;
     });
     child.stderr.setEncoding('utf8').on('data', (/** @type {string} */ text) => (all += text));
     child.once('error', reject);
     child.once('close', (code) => {
       children.delete(child);
-      if (code === 0) resolve(output);
+      if (code === 0) resolve(stdout);
       else reject(new Failure(all.trimEnd() || `${file} ${args.join(' ')}: exit code ${code}`));
     });
   });
@@ -223,7 +232,7 @@ export function filesBelow(folder) {
   if (!existsSync(join(ROOT, folder))) return [];
   return readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name).slice(ROOT.length + 1))
+    .map((entry) => relative(ROOT, join(entry.parentPath, entry.name)).replaceAll(sep, '/'))
     .sort();
 }
 

@@ -26,8 +26,8 @@ export type Mode = 'read' | 'refresh' | 'cache-only';
 export type Answer = Model | null | undefined;
 
 interface Waiter {
-  resolve(answer: Answer): void;
-  reject(error: unknown): void;
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (error: unknown) => void;
 }
 
 interface Lookup {
@@ -91,6 +91,8 @@ interface Load {
   /** What the look showed under `target` and under the table's generation. */
   readonly seen: Seen;
   readonly generationSeen: Seen;
+  /** The table's epoch; undefined if it was not looked at yet. */
+  readonly epochSeen: Seen | undefined;
   readonly hint: Hint | undefined;
   /** When the last look before the query was made, in `performance.now()` milliseconds. */
   since: number;
@@ -178,6 +180,8 @@ export class Loader {
       const hint = this.#hintOf(lookup);
       if (hint === undefined) {
         keys.add(key);
+        // It is known to this process for the first time, so a load is likely: it saves a round trip.
+        if (needsEpoch(cache)) keys.add(cache.model.tableKeys.epoch);
         continue;
       }
       hints.set(lookup, hint);
@@ -203,7 +207,7 @@ export class Loader {
           astray.push(lookup);
           break;
         case 'miss':
-          misses.push({ lookup, verdict, seen: looked(verdict.target), generation: looked(lookup.cache.model.tableKeys.generation) });
+          misses.push(this.#missOf(lookup, verdict, looked, needsEpoch(lookup.cache) && !hints.has(lookup)));
       }
     };
     for (const lookup of lookups) decide(lookup, () => this.#judge(lookup, look, hints.get(lookup)), look);
@@ -343,6 +347,17 @@ export class Loader {
 
   // ---- Misses ---------------------------------------------------------------------------------
 
+  #missOf(lookup: Lookup, verdict: Miss['verdict'], look: Look, sawEpoch: boolean): Miss {
+    const { generation, epoch } = lookup.cache.model.tableKeys;
+    return {
+      lookup,
+      verdict,
+      seen: look(verdict.target),
+      generation: look(generation),
+      epoch: sawEpoch ? look(epoch) : undefined,
+    };
+  }
+
   async #miss(misses: readonly Miss[]): Promise<void> {
     const loads: Load[] = [];
     const joins: Promise<void>[] = [];
@@ -369,7 +384,7 @@ export class Loader {
   }
 
   /** Decides how a miss is loaded; `undefined` if it waits for another process's fill instead. */
-  #prepare({ lookup, verdict, seen, generation }: Miss): Load | undefined {
+  #prepare({ lookup, verdict, seen, generation, epoch }: Miss): Load | undefined {
     let bypass: BypassReason | undefined;
     if (seen.state === 'unknown' || generation.state === 'unknown') {
       bypass = this.#coherence.waiting > 0 ? 'undelivered-invalidation' : 'store-unavailable';
@@ -404,6 +419,7 @@ export class Loader {
       target: verdict.target,
       seen,
       generationSeen: generation,
+      epochSeen: epoch,
       hint: verdict.hint,
       since: performance.now(),
       generation: generation.state === 'stamp' ? generation.text : undefined,
@@ -476,7 +492,7 @@ export class Loader {
   async #acquire(loads: readonly Load[]): Promise<Load[]> {
     const targets = new Map<string, Seen>();
     const generations = new Map<string, Seen>();
-    const epochs = new Set<string>();
+    const epochs = new Map<string, Seen | undefined>();
     const indexes = new Set<string>();
     for (const load of loads) {
       const { tableKeys } = load.lookup.cache.model;
@@ -485,7 +501,9 @@ export class Loader {
         targets.set(load.target, load.seen);
         if (load.generation === undefined) generations.set(tableKeys.generation, load.generationSeen);
       }
-      if (needsEpoch(load.lookup.cache) && load.bypass !== 'store-unavailable') epochs.add(tableKeys.epoch);
+      if (needsEpoch(load.lookup.cache) && load.bypass !== 'store-unavailable') {
+        epochs.set(tableKeys.epoch, load.epochSeen ?? epochs.get(tableKeys.epoch));
+      }
       if (load.hint !== undefined && load.bypass === undefined) indexes.add(load.lookup.key);
     }
     const leases = new Map<string, string>();
@@ -494,7 +512,7 @@ export class Loader {
       if (text !== undefined) kept.set(key, text);
     };
     const [look] = await Promise.all([
-      this.#readEpochs([...epochs], [...indexes], stamps),
+      this.#readEpochs(epochs, [...indexes], stamps),
       ...Array.from(targets, async ([key, seen]) => {
         keep(leases, key, await this.#coherence.lease(key, seen));
       }),
@@ -531,13 +549,18 @@ export class Loader {
     return ready;
   }
 
-  /** Reads the epochs, and gives tables without one a new one; looks at index entries on the way. */
-  async #readEpochs(epochs: readonly string[], indexes: readonly string[], stamps: Map<string, string>): Promise<Look> {
-    const keys = [...epochs, ...indexes];
+  /** Reads the epochs that were not seen, and gives tables without one a new one; looks at index entries on the way. */
+  async #readEpochs(
+    epochs: ReadonlyMap<string, Seen | undefined>,
+    indexes: readonly string[],
+    stamps: Map<string, string>,
+  ): Promise<Look> {
+    const keys = [...indexes];
+    for (const [key, known] of epochs) if (known === undefined) keys.push(key);
     const look = keys.length === 0 ? unseen : await this.#coherence.look(keys);
     await Promise.all(
-      epochs.map(async (key) => {
-        const seen = look(key);
+      Array.from(epochs, async ([key, known]) => {
+        const seen = known ?? look(key);
         const text = seen.state === 'stamp' ? seen.text : await this.#coherence.stamp(key, seen);
         if (text !== undefined) stamps.set(key, text);
       }),
@@ -623,38 +646,41 @@ export class Loader {
     const plans = loads.map((load, at) => this.#indexPlan(cache, load, results[at] as Result));
     const rowLeases = new Map<string, string>();
     const since = Math.min(...loads.map((load) => load.since));
-    if (performance.now() - since < this.#coherence.lateLeaseLimit) await this.#leaseRows(plans, rowLeases);
-    const keys = new Set<string>([model.tableKeys.epoch, ...rowLeases.keys()]);
+    const keys = new Set<string>([model.tableKeys.epoch]);
     for (const { load } of plans) if (load.lease !== undefined) keys.add(load.target);
+    const early = performance.now() - since < this.#coherence.lateLeaseLimit;
+    const seen = early ? await this.#leaseRows(plans, rowLeases, keys) : undefined;
+    for (const key of rowLeases.keys()) keys.add(key);
     if (keys.size === 1) return;
-    const look = await this.#coherence.look([...keys]);
+    const look = seen ?? (await this.#coherence.look([...keys]));
     const epoch = look(model.tableKeys.epoch);
     const used = new Set<string>();
     const unused = new Map<string, string>();
     await Promise.all(
-      plans.map(async ({ load, rowKey, body, index }) => {
+      plans.flatMap(({ load, rowKey, body, index }) => {
         const quiet = epoch.state === 'stamp' && epoch.text === load.epoch;
+        const fills: Promise<void>[] = [];
         if (load.lease !== undefined) {
           if (load.hint === undefined) {
-            await this.#fill(load, cache.fingerprint, look, index, cache, rowKey === undefined);
+            fills.push(this.#fill(load, cache.fingerprint, look, index, cache, rowKey === undefined));
           } else if (rowKey === load.target) {
-            await this.#fill(load, model.fingerprint, look, body, cache);
+            fills.push(this.#fill(load, model.fingerprint, look, body, cache));
           } else {
             unused.set(load.target, load.lease);
-            await this.#replaceIndex(load, cache, index);
+            fills.push(this.#replaceIndex(load, cache, index));
           }
         }
         const lease = rowKey === undefined ? undefined : rowLeases.get(rowKey);
-        if (rowKey === undefined || lease === undefined || used.has(rowKey)) return;
+        if (rowKey === undefined || lease === undefined || used.has(rowKey)) return fills;
         used.add(rowKey);
         if (quiet && body !== undefined) {
-          await this.#fill({ ...load, target: rowKey, lease }, model.fingerprint, look, body, cache);
+          fills.push(this.#fill({ ...load, target: rowKey, lease }, model.fingerprint, look, body, cache));
         } else {
           unused.set(rowKey, lease);
         }
-      }),
+        return fills;
+      }).concat(this.#coherence.abandon(unused, look)),
     );
-    await this.#coherence.abandon(unused);
   }
 
   /** The index entry led astray: it is replaced as it was seen before the query. */
@@ -681,15 +707,22 @@ export class Loader {
     return { load, rowKey, body: [0, cells], index: [load.lookup.values, primaryKey, rowValues] };
   }
 
-  /** Places leases on rows that were found by another key. */
-  async #leaseRows(plans: readonly IndexPlan[], leases: Map<string, string>): Promise<void> {
+  /**
+   * Places leases on rows that were found by another key. Resolves to a look at them and at `keys`
+   * that was made after the last lease, if there had to be one.
+   */
+  async #leaseRows(
+    plans: readonly IndexPlan[],
+    leases: Map<string, string>,
+    keys: ReadonlySet<string>,
+  ): Promise<Look | undefined> {
     const wanted = new Set<string>();
     for (const { load, rowKey } of plans) {
       if (rowKey === undefined || load.epoch === undefined || load.generation === undefined) continue;
       if (load.lease === undefined || load.target === rowKey) continue;
       wanted.add(rowKey);
     }
-    if (wanted.size === 0) return;
+    if (wanted.size === 0) return undefined;
     const again: string[] = [];
     await Promise.all(
       Array.from(wanted, async (key) => {
@@ -698,9 +731,10 @@ export class Loader {
         else leases.set(key, lease);
       }),
     );
-    if (again.length === 0) return;
+    if (again.length === 0) return undefined;
     // Something stands there: replace it unless it is in use or a value that may still be good.
-    const look = await this.#coherence.look(again);
+    const look = await this.#coherence.look([...new Set([...keys, ...leases.keys(), ...again])]);
+    const placed = leases.size;
     const heads = new Map(
       plans.map(({ load, rowKey }) => [rowKey, load.generation === undefined ? '' : valueHead(load.lookup.cache.model.fingerprint, load.generation)]),
     );
@@ -713,6 +747,7 @@ export class Loader {
         if (lease !== undefined) leases.set(key, lease);
       }),
     );
+    return leases.size === placed ? look : undefined;
   }
 
   /** Puts a body under the load's lease; takes the lease back if that cannot be done. */
@@ -789,6 +824,7 @@ interface Miss {
   readonly verdict: Verdict & { state: 'miss' };
   readonly seen: Seen;
   readonly generation: Seen;
+  readonly epoch: Seen | undefined;
 }
 
 interface Result {

@@ -82,6 +82,9 @@ const knownOptions: ReadonlySet<string> = new Set<keyof SetupOptions>([
  * @throws InvalidOptionError that names the option, what it may be and what it was
  */
 export function resolveOptions(given: SetupOptions, env: NodeJS.ProcessEnv): ResolvedOptions {
+  if (typeof given !== 'object' || (given as unknown) === null) {
+    throw new InvalidOptionError(`The options of setupCache must be an object; received ${show(given)}.`);
+  }
   for (const name of Object.keys(given)) {
     if (!knownOptions.has(name)) {
       throw new InvalidOptionError(

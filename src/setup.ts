@@ -35,6 +35,9 @@ export interface FlashCache {
  *   InvalidKeyFieldError, NoPrimaryKeyError, UnsupportedScopeError, DuplicateCacheNameError
  */
 export function setupCache(sequelize: Sequelize, options: SetupOptions = {}): FlashCache {
+  if (typeof (sequelize as Partial<Sequelize> | null | undefined)?.addHook !== 'function' || typeof sequelize.getDialect !== 'function') {
+    throw new InvalidOptionError(`setupCache takes a Sequelize instance, then its options; received ${show(sequelize)}.`);
+  }
   if (isSetUp(sequelize)) {
     throw new AlreadyCachedError('setupCache was called twice for the same Sequelize instance. Call it once; close() it before you set it up anew.');
   }
@@ -47,6 +50,12 @@ export function setupCache(sequelize: Sequelize, options: SetupOptions = {}): Fl
   if (store === undefined) {
     throw new InvalidOptionError(
       `setupCache needs a store: pass { store: new MemcachedStore('127.0.0.1:11211') }, or name the servers in SEQUELIZE_FLASH_MEMCACHED.`,
+    );
+  }
+  const lacking = storeMethods.find((method) => typeof (store as Partial<Store> | null)?.[method] !== 'function');
+  if (lacking !== undefined) {
+    throw new InvalidOptionError(
+      `Option 'store' must be a store, such as new MemcachedStore('127.0.0.1:11211') or new MemoryStore(); received ${show(store)}, which has no method '${lacking}'.`,
     );
   }
   const coherence = new Coherence(store, resolved);
@@ -83,6 +92,8 @@ export function setupCache(sequelize: Sequelize, options: SetupOptions = {}): Fl
     },
   };
 }
+
+const storeMethods = ['get', 'add', 'compareAndSwap', 'compareAndDelete', 'delete', 'close'] as const;
 
 /** Which database this is, as far as Sequelize's configuration tells. */
 function defaultAlias(sequelize: Sequelize): string {

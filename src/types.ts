@@ -18,6 +18,7 @@ import type {
   NonNullFindOptions,
   Transaction,
 } from 'sequelize';
+import type { DoesNotExist } from './errors.js';
 
 // ---- withCache --------------------------------------------------------------------------------
 
@@ -53,12 +54,11 @@ export interface WithCache {
   >(
     model: ModelStatic<M>,
     options: WithCacheOptions<M, S, G, C>,
-  ): ModelCache<M, S | Extract<SpecOfClass<C>, KeySpec<M, G>>, G>;
+  ): CacheManager<M, S | Extract<SpecOfClass<C>, KeySpec<M, G>>, G>;
 }
 
 /** A class that the mixin can extend: `Model` of Sequelize or sequelize-typescript, or an abstract base of models. */
-// `any`: TypeScript requires `any[]` for the constructor of a mixin's base (TS2545).
-export type ModelBase = abstract new (...args: any[]) => Model;
+export type ModelBase = abstract new (...args: never) => Model;
 
 /**
  * What is cached of a model: the second argument of `withCache`.
@@ -75,7 +75,7 @@ export interface WithCacheOptions<
 > {
   /** The key fields to look the model up by: one field, or several that identify a row together. */
   readonly keys?: readonly S[] | undefined;
-  /** The long name of `keys`. */
+  /** The long name of `keys`; pass one of them. */
   readonly getKeyFieldsList?: readonly S[] | undefined;
   /**
    * Cache classes of this model. Simple ones declared with `keyFields = [...] as const` can be
@@ -85,6 +85,7 @@ export interface WithCacheOptions<
   // type another one's includes.
   readonly caches?: readonly C[] | [] | (() => readonly C[] | []) | undefined;
   /** References to one of several models by a pair of columns. Each name becomes a key field. */
+  // eslint-disable-next-line @typescript-eslint/consistent-indexed-object-style -- through `Record`, TypeScript loses sight of the tuple in `models`
   readonly genericForeignKeys?: { readonly [N in G]: GenericForeignKey<M> } | undefined;
   /** Seconds that an entry is kept. @default 604800 (one week) */
   readonly timeout?: number | undefined;
@@ -122,14 +123,14 @@ export type KeyScalar = string | number | bigint | boolean | Date | Uint8Array;
 export type KeyId = string | number | bigint;
 
 /** A generic foreign key's value without the instance: `['Post', 5]`. */
-export type GenericReference = readonly [typeName: string, id: string | number];
+export type GenericReference = readonly [typeName: string, id: KeyId];
 
 /** Whatever can be a key field's value where the types do not say which: the run time checks it. */
 export type LooseKeyValue = KeyScalar | GenericReference | Model | null;
 
 /** Names of the attributes of `M` whose values can be part of a key. */
 export type AttributeName<M extends Model> = {
-  [N in AttributeCandidate<M>]-?: Scalar<AttributeSource<M>[N]> extends never ? never : N;
+  readonly [N in AttributeCandidate<M>]-?: Scalar<AttributeSource<M>[N]> extends never ? never : N;
 }[AttributeCandidate<M>];
 
 /**
@@ -137,12 +138,13 @@ export type AttributeName<M extends Model> = {
  * `declare user?: NonAttribute<User>`. The types do not tell belongsTo from hasOne.
  */
 export type AssociationName<M extends Model> = {
-  [N in MemberName<M>]-?: IsInstance<M[N]> extends true ? N : never;
+  readonly [N in MemberName<M>]-?: IsInstance<M[N]> extends true ? N : never;
 }[MemberName<M>];
 
 /**
  * Names that can be key fields of `M`: its attributes and its belongsTo associations.
  *
+ * An association must be declared to be a key field: `declare user?: NonAttribute<User>`.
  * A foreign key's column is left out where it is marked `ForeignKey<…>` and is called after a
  * declared association (`userId` beside `user`): the association's name is the key field. Other
  * foreign key columns cannot be told from attributes; the run time rejects them.
@@ -170,7 +172,7 @@ export type KeySpec<M extends Model, G extends string = never> =
  */
 export type KeyParams<M extends Model, S, G extends string = never> = Exact<
   SpecParams<M, S, G>,
-  KeysOfUnion<SpecParams<M, S, G>> | NamesOfLikeNamed<M, SingleField<S>>
+  KeysOfUnion<SpecParams<M, S, G>> | ShadowedNames<M, SingleField<S>>
 >;
 
 /** One bare value in place of the parameters: the value of a cache with a single key field. */
@@ -197,8 +199,8 @@ export interface ReadOptions<C extends boolean = boolean> {
   readonly refresh?: boolean | undefined;
   /**
    * Ask the cache alone, never the database. What is not in the cache is `undefined` from
-   * `getOrNone` and `getMany` (`null` still means that the row is known not to exist), and an
-   * error from every other read. @default false
+   * `getOrNone` and `getMany` (`null` still means that the row is known not to exist), and a
+   * `NotInCacheError` from every other read. @default false
    */
   readonly cacheOnly?: C | undefined;
 }
@@ -215,12 +217,26 @@ export interface CacheQuery<T> {
 }
 
 /**
- * The manager of a model's caches, `User.cache`.
+ * The type of a model's `cache`, as an application writes it: the names are checked against the model.
  *
  * @typeParam S the declared key specifications: `'username' | readonly ['tenantId', 'slug']`
  * @typeParam G the names of the model's generic foreign keys
+ *
+ * @example
+ * declare static readonly cache: ModelCache<User, 'username' | readonly ['tenantId', 'slug']>;
  */
-export interface ModelCache<M extends Model, S extends KeySpec<M, G> = never, G extends string = never> {
+export type ModelCache<
+  M extends Model,
+  S extends KeySpec<M, G> = never,
+  G extends string = never,
+> = CacheManager<M, S, G>;
+
+/**
+ * The manager of a model's caches, `User.cache`; {@link ModelCache} is this type with its names checked.
+ */
+// `S` is not constrained here: comparing two managers, as TypeScript does for a list of models,
+// would take seconds of compile time to expand the constraint.
+export interface CacheManager<M extends Model, S = never, G extends string = never> {
   /** The row with these key values. Rejects with the model's `DoesNotExist` if there is none. */
   get(key: KeyLookup<M, S, G>, options?: ReadOptions): Promise<M>;
   /** The row with these key values, or `null`; with `cacheOnly`, `undefined` if the cache does not know. */
@@ -245,6 +261,8 @@ export interface ModelCache<M extends Model, S extends KeySpec<M, G> = never, G 
   invalidate(params: KeyParams<M, S, G>): Promise<void>;
   /** What was counted in this process, by the name of the cache class. */
   stats(): ModelCacheStats;
+  /** The model's own "not found" error, for `instanceof`. */
+  readonly DoesNotExist: typeof DoesNotExist;
 }
 
 /** What one cache class did in this process since set-up. */
@@ -264,9 +282,7 @@ export interface CacheStats {
 }
 
 /** Counters by the name of the cache class. */
-export interface ModelCacheStats {
-  readonly [cacheName: string]: CacheStats;
-}
+export type ModelCacheStats = Readonly<Record<string, CacheStats>>;
 
 // ---- Cache classes ----------------------------------------------------------------------------
 
@@ -275,11 +291,17 @@ export interface ModelCacheStats {
  * have `static model` and `static keyFields`.
  */
 export interface CacheClass<M extends Model = Model> {
-  // `any`: a constructor that takes tuples of different lengths is assignable to nothing narrower.
-  new (...args: any[]): { resolve(options?: ReadOptions): Promise<unknown> };
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- the constructors' tuples are assignable to nothing narrower that can be called
+  new (...args: any): { resolve(options?: ReadOptions): Promise<unknown> };
   readonly name: string;
+  /** The model whose instance is cached. */
   readonly model: ModelStatic<M>;
+  /** What it is keyed on: attributes, belongsTo associations by name, generic foreign keys. */
   readonly keyFields: readonly string[];
+  /** Seconds that an entry is kept. @default the model's, or one week */
+  readonly timeout?: number | undefined;
+  /** Raise it to void everything that was cached under the former one. */
+  readonly version?: number | string | undefined;
 }
 
 /**
@@ -292,14 +314,13 @@ export interface CacheClass<M extends Model = Model> {
  *   static keyFields = ['username'] as const;
  * }
  */
-export interface RegisterCache {
-  (cacheClass: CacheClass, context?: ClassDecoratorContext): void;
-}
+export type RegisterCache = (cacheClass: CacheClass, context?: ClassDecoratorContext) => void;
 
 /** Parameters by name where the key fields are not known to the compiler. */
-export interface LooseKeyParams {
-  readonly [field: string]: LooseKeyValue;
-}
+export type LooseKeyParams = Readonly<Record<string, LooseKeyValue>>;
+
+/** A value or parameters by name where the key fields are not known to the compiler. */
+export type LooseKeyLookup = LooseKeyValue | LooseKeyParams;
 
 /**
  * The constructor arguments of a cache class: values in the order of `K`, then at most one object
@@ -308,21 +329,28 @@ export interface LooseKeyParams {
  */
 export type CacheArguments<M extends Model, K extends readonly string[] = readonly string[]> =
   number extends K['length']
-    ? [first: LooseKeyValue | LooseKeyParams, ...rest: (LooseKeyValue | LooseKeyParams)[]]
+    ? [first: LooseKeyLookup, ...rest: LooseKeyLookup[]]
     : PositionalArguments<M, K>;
 
 /**
- * What `getInstance` receives: the canonical value of every key field under its name. An
- * association is its id, a generic foreign key the pair of type and id, a date a `Date`.
+ * One canonical value: an integer is a number, or a string of digits where a number cannot hold it;
+ * a binary value is a Buffer; a generic foreign key is the pair of type and id.
+ */
+export type CanonicalKeyValue =
+  string | number | boolean | Date | Buffer | readonly [typeName: string, id: string | number] | null;
+
+/**
+ * What `getInstance` receives: the canonical value of every key field under its name, an
+ * association's id under the association's name.
  */
 export type KeyValues<M extends Model = Model, K extends readonly string[] = readonly string[]> =
   number extends K['length']
-    ? { readonly [field: string]: KeyScalar | GenericReference | null }
+    ? Readonly<Record<string, CanonicalKeyValue>>
     : { readonly [N in K[number]]: CanonicalValue<M, N> };
 
 /**
- * What the inherited `getInstance` receives. The mark, which no value has, tells the compiler (in
- * {@link ResultOf}) a class that inherits `getInstance` from one that overrides it.
+ * What the inherited `getInstance` receives. It carries a mark that no value has, by which
+ * {@link ResultOf} tells a class that inherits `getInstance` from one that overrides it.
  */
 export type DefaultKeyValues<M extends Model = Model, K extends readonly string[] = readonly string[]> =
   KeyValues<M, K> & { readonly [defaultLookup]?: never };
@@ -358,9 +386,7 @@ declare const defaultLookup: unique symbol;
 
 type IsAny<T> = 0 extends 1 & T ? true : false;
 
-// `any` as the result: for anything else TypeScript resolves the result of every method of the
-// model, and a method that uses the model's `cache` has no result type before `cache` has one.
-type AnyFunction = (...args: never[]) => any;
+type AnyFunction = (...args: never) => unknown;
 
 /** The members that the model's own class declares. */
 type MemberName<M extends Model> = Extract<Exclude<keyof M, keyof Model>, string>;
@@ -413,7 +439,7 @@ type Unbranded<T> = T extends infer U &
   Brand<keyof NonAttribute<object>>
   ? U
   : T;
-type Brand<B extends PropertyKey> = { [P in B]?: true };
+type Brand<B extends PropertyKey> = Partial<Record<B, true>>;
 
 // ---- Private: which values --------------------------------------------------------------------
 
@@ -439,10 +465,11 @@ type FieldValue<M extends Model, N extends string, G extends string> = N extends
 
 type CanonicalValue<M extends Model, N extends string> =
   N extends AssociationName<M>
-    ? AssociationId<M, N>
+    ? CanonicalOf<AssociationId<M, N>>
     : N extends keyof AttributeSource<M>
-      ? AttributeValue<M, N>
-      : KeyScalar | GenericReference | null;
+      ? CanonicalOf<AttributeValue<M, N>>
+      : CanonicalKeyValue;
+type CanonicalOf<T> = T extends bigint ? number | string : T extends Uint8Array ? Buffer : T;
 
 /** The ways to pass one key field: under its name, and an association's id under its column's name. */
 type FieldParams<M extends Model, N extends string, G extends string> =
@@ -460,11 +487,7 @@ type FieldsParams<M extends Model, T extends readonly string[], G extends string
       : { [P in T[number]]: FieldValue<M, P, G> };
 
 /** The parameters of every specification in `S`, not yet exact. */
-type SpecParams<M extends Model, S, G extends string> = [S] extends [infer U] ? EachSpecParams<M, U, G> : never;
-
-// `[S] extends [infer U]` above and below forgets that `ModelCache` constrains `S`. While `S` is a
-// type parameter, TypeScript would expand these types for that constraint: seconds of compile time.
-type EachSpecParams<M extends Model, S, G extends string> = S extends string
+type SpecParams<M extends Model, S, G extends string> = S extends string
   ? FieldParams<M, S, G>
   : S extends readonly string[]
     ? FieldsParams<M, S, G>
@@ -477,13 +500,12 @@ type KeysOfUnion<T> = T extends T ? keyof T : never;
  * admit an object with the names of several members.
  */
 type Exact<T, All extends PropertyKey> = T extends T
-  ? T & { [P in Exclude<All, keyof T>]?: never } extends infer O
+  ? T & Partial<Record<Exclude<All, keyof T>, never>> extends infer O
     ? { [P in keyof O]: O[P] }
     : never
   : never;
 
-type SingleField<S> = [S] extends [infer U] ? EachSingleField<U> : never;
-type EachSingleField<S> = S extends string ? S : S extends readonly [infer N extends string] ? N : never;
+type SingleField<S> = S extends string ? S : S extends readonly [infer N extends string] ? N : never;
 
 type SingleValue<M extends Model, N, G extends string> = N extends string ? FieldValue<M, N, G> : never;
 
@@ -492,11 +514,11 @@ type SingleValue<M extends Model, N, G extends string> = N extends string ? Fiel
  * object literal of parameters have the instance's properties too.
  */
 type Bare<T, All extends PropertyKey> = T extends Model
-  ? T & { [P in Exclude<All, keyof T>]?: never }
+  ? T & Partial<Record<Exclude<All, keyof T>, never>>
   : T;
 
 /** For the same purpose, where the instance itself has a property of the key field's name (`parent`). */
-type NamesOfLikeNamed<M extends Model, N> = N extends AssociationName<M>
+type ShadowedNames<M extends Model, N> = N extends AssociationName<M>
   ? N extends keyof NonNullable<M[N]>
     ? AttributeName<Extract<M[N], Model>>
     : never

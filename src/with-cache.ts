@@ -1,4 +1,5 @@
 /** `withCache`: declares what is cached of a model, and gives it its `cache`. */
+import { Model } from 'sequelize';
 import { declare, declareClass, declareMixin, doesNotExistOf, type AnyClass, type ModelOptions } from './caches/declarations.js';
 import { InvalidOptionError } from './errors.js';
 import { managerOf } from './manager.js';
@@ -11,8 +12,10 @@ import type { CacheClass, ModelBase, RegisterCache, WithCache } from './types.js
  * @throws AlreadyCachedError, InvalidOptionError
  */
 export const withCache: WithCache = ((target: AnyClass, options?: ModelOptions): unknown => {
-  if (typeof target !== 'function') {
-    throw new InvalidOptionError(`withCache takes a model class; received ${show(target)}.`);
+  if (typeof target !== 'function' || (target !== Model && !(target.prototype instanceof Model))) {
+    throw new InvalidOptionError(
+      `withCache takes a model, a class that extends Sequelize's Model; received ${show(target)}. Is it loaded, and from the same copy of sequelize?`,
+    );
   }
   if (options === undefined) return mixin(target as unknown as ModelBase);
   declare(target, options);

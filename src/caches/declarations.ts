@@ -53,14 +53,20 @@ export function declareClass(cacheClass: CacheClass): void {
 }
 
 function checkClass(cacheClass: CacheClass): AnyClass {
+  const given: unknown = cacheClass;
+  if (typeof given !== 'function' || typeof (given.prototype as { readonly resolve?: unknown } | undefined)?.resolve !== 'function') {
+    throw new InvalidCacheClassError(
+      `A cache class is a class that extends InstanceCache; received ${show(given)}${given === undefined ? ". Is it defined later? Then use the function form, 'caches: () => […]'" : ''}.`,
+    );
+  }
   const { model, keyFields } = cacheClass as { readonly model?: unknown; readonly keyFields?: unknown };
-  const name = show(cacheClass);
+  const { name } = cacheClass;
   if (typeof model !== 'function' || !((model as AnyClass).prototype instanceof Model)) {
-    throw new InvalidCacheClassError(`Cache class ${name} needs 'static model = …', a model; received ${show(model)}.`);
+    throw new InvalidCacheClassError(`Cache class ${name} needs 'static model = …', the model whose instance it caches; received ${show(model)}.`);
   }
   if (!Array.isArray(keyFields) || keyFields.length === 0 || !keyFields.every((field) => typeof field === 'string')) {
     throw new InvalidCacheClassError(
-      `Cache class ${name} needs 'static keyFields = [\u2026]', a list of at least one name; received ${show(keyFields)}.`,
+      `Cache class ${name} needs 'static keyFields = [\u2026]', a list of at least one key field's name; received ${show(keyFields)}.`,
     );
   }
   return model as AnyClass;
@@ -78,14 +84,30 @@ export function declarationOf(
     if (mixins.has(c)) {
       cached = true;
       const meta: unknown = Reflect.get(model, 'cacheMeta');
-      if (meta !== undefined) options ??= checked(model.name, meta as ModelOptions);
+      if (meta !== undefined && options !== undefined) {
+        throw new AlreadyCachedError(
+          `Model ${model.name} has 'static cacheMeta' and was passed to withCache as well. Declare all its keys and caches in one of them.`,
+        );
+      }
+      if (meta !== undefined) options = checked(model.name, meta as ModelOptions);
     }
     for (const cacheClass of classes.get(c) ?? []) found.add(cacheClass);
   }
   if (options === undefined && !cached && found.size === 0) return undefined;
   const own = options?.caches;
-  for (const cacheClass of (typeof own === 'function' ? own() : own) ?? []) {
-    checkClass(cacheClass);
+  const listed: unknown = (typeof own === 'function' ? own() : own) ?? [];
+  if (!Array.isArray(listed)) {
+    throw new InvalidOptionError(
+      `withCache(${model.name}): 'caches' must be a list of cache classes, or a function that returns one; received ${show(listed)}.`,
+    );
+  }
+  for (const cacheClass of listed as readonly CacheClass[]) {
+    const of = checkClass(cacheClass);
+    if (![...ancestors(model)].includes(of)) {
+      throw new InvalidCacheClassError(
+        `Cache class ${cacheClass.name} is listed in 'caches' of model ${model.name}, but its 'static model' is ${of.name}. List it there.`,
+      );
+    }
     found.add(cacheClass);
   }
   return { options: options ?? {}, classes: found };
@@ -137,10 +159,34 @@ function checked(model: string, options: ModelOptions): ModelOptions {
       `${where}: 'keys' must be a list of names or of lists of names, such as ['username', ['tenantId', 'slug']]; received ${show(keys)}.`,
     );
   }
+  const specs = keys.map((spec: string | readonly string[]) => [spec].flat().join(' + '));
+  const twice = specs.find((spec, at) => specs.indexOf(spec) !== at);
+  if (twice !== undefined) throw new InvalidOptionError(`${where}: 'keys' names ${twice} twice.`);
   wholeNumber(`${where}.timeout`, options.timeout, 1, 1, 31_536_000, 'seconds');
+  const version: unknown = options.version;
+  if (version !== undefined && typeof version !== 'string' && !Number.isFinite(version)) {
+    throw new InvalidOptionError(`${where}: 'version' must be a number or a string; received ${show(version)}.`);
+  }
+  checkGenerics(where, options.genericForeignKeys);
   return options;
 }
 
 const isSpec = (spec: unknown): boolean =>
   typeof spec === 'string' ||
   (Array.isArray(spec) && spec.length > 0 && spec.every((name) => typeof name === 'string'));
+
+function checkGenerics(where: string, declared: unknown): void {
+  if (declared === undefined) return;
+  if (typeof declared !== 'object' || declared === null || Array.isArray(declared)) {
+    throw new InvalidOptionError(`${where}: 'genericForeignKeys' must be an object, a declaration by name; received ${show(declared)}.`);
+  }
+  for (const [name, one] of Object.entries(declared) as [string, unknown][]) {
+    const { type, id, models } = (one ?? {}) as { readonly type?: unknown; readonly id?: unknown; readonly models?: unknown };
+    if (typeof type !== 'string' || typeof id !== 'string' || typeof models !== 'function') {
+      throw new InvalidOptionError(
+        `${where}: the generic foreign key '${name}' must be declared as { type: '${name}Type', id: '${name}Id', models: () => [Post, Photo] }, ` +
+          `two attributes' names and a function that returns models.`,
+      );
+    }
+  }
+}

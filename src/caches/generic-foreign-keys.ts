@@ -47,6 +47,10 @@ export class GenericForeignKey {
     return this.models().map((model) => (own[model.name] as ModelStatic<Model> | undefined) ?? model);
   }
 
+  get #label(): string {
+    return `'${this.name}' of ${this.owner.name}`;
+  }
+
   /** The canonical pair of an instance, a `[type, id]` pair, or null. */
   read(value: unknown): readonly Canonical[] {
     if (value === null) return [null, null];
@@ -56,14 +60,14 @@ export class GenericForeignKey {
       else {
         const [key, ...more] = target.primaryKeyAttributes;
         if (key === undefined || more.length > 0) {
-          throw new InvalidKeyValueError(`Key field '${this.name}': model ${target.name} has no single primary key.`);
+          throw new InvalidKeyValueError(`Key field ${this.#label}: model ${target.name} has no single primary key, so a pair of type and id cannot refer to its rows.`);
         }
-        return [target.name, this.#id(valueOfInstance(this.name, value, target, key))];
+        return [target.name, this.#id(valueOfInstance(this.#label, value, target, key))];
       }
     }
     if (!Array.isArray(value) || value.length !== 2 || typeof value[0] !== 'string') {
       throw new InvalidKeyValueError(
-        `Key field '${this.name}' must be an instance of ${this.targets().map(({ name }) => name).join(' or ')}, ` +
+        `Key field ${this.#label} must be a saved instance of ${this.targets().map(({ name }) => name).join(' or ')}, ` +
           `a pair such as ['${this.targets()[0]?.name ?? 'Post'}', 5], or null; received ${show(value)}.`,
       );
     }
@@ -74,7 +78,7 @@ export class GenericForeignKey {
     // The id column holds ids of several models, often as text.
     const text = this.id.key.kind === 'text' && (typeof value === 'number' || typeof value === 'bigint') ? String(value) : value;
     const canonical = this.id.key.canonical(text);
-    if (canonical === undefined || canonical === null) throw new InvalidKeyValueError(misfit(this.name, this.id.key, value));
+    if (canonical === undefined || canonical === null) throw new InvalidKeyValueError(misfit(`${this.#label}: the id`, this.id.key.expects, value));
     return canonical;
   }
 }

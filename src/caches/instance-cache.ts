@@ -25,14 +25,8 @@ import { registryOfClass, type Registry } from './registry.js';
  * @typeParam K the key fields as a tuple, to have the constructor's arguments checked by the compiler
  */
 export abstract class InstanceCache<M extends Model, K extends readonly string[] = readonly string[]> {
-  /** The model whose instance is cached. */
-  static readonly model: ModelStatic<Model>;
-  /** What it is keyed on: attributes, belongsTo associations by name, generic foreign keys. */
-  static readonly keyFields: readonly string[];
-  /** Seconds that an entry is kept. @default the model's, or one week */
-  static readonly timeout?: number;
-  /** Raise it to void everything that was cached under the former one. */
-  static readonly version?: number | string;
+  // `model`, `keyFields`, `timeout` and `version` are declared by `CacheClass` and not here: with
+  // noImplicitOverride every subclass would have to write `static override`.
 
   readonly #given: readonly unknown[];
 
@@ -86,7 +80,7 @@ export abstract class InstanceCache<M extends Model, K extends readonly string[]
   /** Reads of the model on the primary connection, outside of any transaction. */
   protected queryset(): Queryset<M> {
     const context = contextOf(this);
-    const model = (context?.model ?? (this.constructor as typeof InstanceCache).model) as ModelStatic<M>;
+    const model = (context?.model ?? (this.constructor as unknown as CacheClass).model) as ModelStatic<M>;
     const on = context?.transaction == null ? readOptions : { transaction: context.transaction };
     return {
       findOne: (options?: object) => model.findOne({ ...options, ...on }),

@@ -8,20 +8,21 @@ import { ownValues } from '../models/hydrate.js';
  * @throws WrongModelError, UnsavedInstanceError
  */
 export function valueOfInstance(
-  field: string,
+  label: string,
   instance: Model,
   expected: ModelStatic<Model>,
   attribute: string,
 ): unknown {
   if (!isInstanceOf(instance, expected)) {
     throw new WrongModelError(
-      `Key field '${field}' must be a ${expected.name} or its ${attribute}; received an instance of ${instance.constructor.name}.`,
+      `Key field ${label} must be a ${expected.name} or its ${attribute}; received an instance of ${instance.constructor.name}` +
+        `${instance.constructor.name === expected.name ? ' of another Sequelize instance' : ''}.`,
     );
   }
   const value = ownValues(instance)[attribute];
   if (instance.isNewRecord || value === undefined || value === null) {
     throw new UnsavedInstanceError(
-      `Key field '${field}' was given a ${expected.name} ${instance.isNewRecord ? 'that is not saved yet' : `that was loaded without its '${attribute}'`}. Save it first, or pass the ${attribute}.`,
+      `Key field ${label} was given a ${expected.name} ${instance.isNewRecord ? 'that is not saved yet' : `that was loaded without its '${attribute}'`}. Save it first, or pass the ${attribute}.`,
     );
   }
   return value;

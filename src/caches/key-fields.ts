@@ -43,7 +43,7 @@ export function keyFieldOf(
       idName: undefined,
       columns: [generic.type, generic.id],
       read: (value) => generic.read(value),
-      argument: ([type, id]) => [type, id == null ? null : generic.id.key.queryValue(id)],
+      argument: ([type, id]) => (type == null || id == null ? null : [type, generic.id.key.queryValue(id)]),
     };
   }
   const association = Object.hasOwn(model.associations, name) ? model.associations[name] : undefined;
@@ -71,7 +71,7 @@ export function keyFieldOf(
       `Cache ${cache}: '${name}' is a column of the generic foreign key '${part}' of model ${model.name}. Use '${part}' as key field.`,
     );
   }
-  return scalarField(keyColumn(model, column, cache), name);
+  return scalarField(model, keyColumn(model, column, cache), name);
 }
 
 /** `, did you mean 'x'?`, when one of the names is close. */
@@ -87,12 +87,13 @@ function keyColumn(model: ModelStatic<Model>, column: Column, cache: string): Ke
   );
 }
 
-function scalarField(column: KeyColumn, name: string): KeyField {
+function scalarField(model: ModelStatic<Model>, column: KeyColumn, name: string): KeyField {
+  const label = `'${name}' of ${model.name}`;
   return {
     name,
     idName: undefined,
     columns: [column],
-    read: (value) => [readScalar(name, column, value)],
+    read: (value) => [readScalar(label, column, column.key.expects, value)],
     argument: ([value]) => (value == null ? null : column.key.queryValue(value)),
   };
 }
@@ -115,29 +116,23 @@ function associationField(
     throw new InvalidKeyFieldError(`Cache ${cache}: the association '${name}' of model ${model.name} has no column.`);
   }
   const key = keyColumn(model, column, cache);
+  const label = `'${name}' of ${model.name}`;
+  const expects = `a saved ${target.name} or its ${targetKey}, ${key.key.expects}`;
   return {
-    ...scalarField(key, name),
+    ...scalarField(model, key, name),
     idName: foreignKey,
     read: (value) => [
-      readScalar(name, key, value instanceof Model ? valueOfInstance(name, value, target, targetKey) : value),
+      readScalar(label, key, expects, value instanceof Model ? valueOfInstance(label, value, target, targetKey) : value),
     ],
   };
 }
 
-function readScalar(field: string, column: KeyColumn, value: unknown): Canonical {
+function readScalar(label: string, column: KeyColumn, expects: string, value: unknown): Canonical {
   if (value instanceof Model) {
-    throw new WrongModelError(
-      `Key field '${field}' must be ${column.key.expects}; received an instance of ${value.constructor.name}.`,
-    );
+    throw new WrongModelError(`Key field ${label} must be ${expects}; received an instance of ${value.constructor.name}.`);
   }
   const canonical = column.key.canonical(value);
-  if (canonical === undefined) {
-    throw new InvalidKeyValueError(
-      value === undefined
-        ? `Key field '${field}' is undefined; it must be ${column.key.expects}, or null for rows without a value.`
-        : misfit(field, column.key, value),
-    );
-  }
+  if (canonical === undefined) throw new InvalidKeyValueError(misfit(label, expects, value));
   return canonical;
 }
 

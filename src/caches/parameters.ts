@@ -77,7 +77,7 @@ export function describeValues(fields: readonly KeyField[], values: readonly Can
   const parts = fields.map((field) => {
     const value = field.argument(values.slice(at, at + field.columns.length));
     at += field.columns.length;
-    return `${field.name}: ${Array.isArray(value) ? value.map(show).join(' ') : show(value)}`;
+    return `${field.name}: ${Array.isArray(value) ? `[${value.map(show).join(', ')}]` : show(value)}`;
   });
   return `{ ${parts.join(', ')} }`;
 }
@@ -115,6 +115,17 @@ function noCache(
   if (unknown !== undefined) {
     throw new UnknownKeyFieldError(
       `${model}.cache has no key field '${unknown}'${suggestion(unknown, fields.flatMap((field) => namesOf([field])))}. ${registered}`,
+    );
+  }
+  for (const { name, idName } of fields) {
+    if (idName !== undefined && names.includes(name) && names.includes(idName)) {
+      throw new UnknownKeyFieldError(`${model}.cache: key field '${name}' was passed twice, as '${name}' and as '${idName}'.`);
+    }
+  }
+  const generic = fields.find(({ columns }) => columns.length > 1 && columns.some((column) => names.includes(column.name)));
+  if (generic !== undefined) {
+    throw new UnknownKeyFieldError(
+      `${model}.cache: ${generic.columns.map((column) => `'${column.name}'`).join(' and ')} are the columns of the generic foreign key '${generic.name}'. Pass '${generic.name}', an instance or a pair of type and id. ${registered}`,
     );
   }
   const wider = caches

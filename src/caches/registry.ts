@@ -57,6 +57,8 @@ class Bindings {
   readonly models = new Map<ModelStatic<Model>, BoundModel>();
   readonly tables = new Map<string, readonly BoundModel[]>();
   readonly classes = new Map<CacheClass, BoundCache>();
+  /** By table: why what is declared of it could not be bound. */
+  readonly broken = new Map<string, Error>();
   readonly #names = new Set<string>();
 
   /** Takes a cache's name. @throws DuplicateCacheNameError */
@@ -75,6 +77,7 @@ export class Registry {
   #bindings = new Bindings();
   /** The state of the program that the bindings were made from. */
   #boundAt = { declarations: -1, models: -1 };
+  #isSetUp = false;
   /** By cache name; they outlive a new binding. */
   readonly #counters = new Map<string, Counters>();
 
@@ -108,7 +111,19 @@ export class Registry {
     const models = this.sequelize.modelManager.all as unknown as readonly ModelStatic<Model>[];
     if (this.#boundAt.declarations === declarations && this.#boundAt.models === models.length) return this.#bindings;
     const bindings = new Bindings();
-    for (const model of models) this.#bind(model, bindings);
+    for (const model of models) {
+      try {
+        this.#bind(model, bindings);
+      } catch (error) {
+        if (!this.#isSetUp) throw error;
+        // Declared after set-up, and wrong. Lookups of this model and writes to its table are
+        // refused, because nobody knows what to invalidate; other models go on working.
+        const cause = error instanceof Error ? error : new Error(String(error));
+        bindings.models.delete(model);
+        bindings.broken.set(tableName(model), cause);
+      }
+    }
+    this.#isSetUp = true;
     this.#bindings = bindings;
     this.#boundAt = { declarations, models: models.length };
     return bindings;
@@ -116,12 +131,20 @@ export class Registry {
 
   /** What is cached of a model; `undefined` if nothing is. */
   of(model: ModelStatic<Model>): BoundModel | undefined {
-    return this.bind().models.get(model);
+    const { models, broken } = this.bind();
+    const found = models.get(model);
+    const cause = found === undefined ? broken.get(tableName(model)) : undefined;
+    if (cause !== undefined) throw cause;
+    return found;
   }
 
   /** The cached models of the table that a model (or a scoped subclass of it) writes to. */
   ofTable(model: ModelStatic<Model>): readonly BoundModel[] {
-    return this.bind().tables.get(tableName(model)) ?? [];
+    const { tables, broken } = this.bind();
+    const table = tableName(model);
+    const cause = broken.get(table);
+    if (cause !== undefined) throw cause;
+    return tables.get(table) ?? [];
   }
 
   /** All cached models. */
@@ -131,8 +154,11 @@ export class Registry {
 
   /** The cache that a class is here. @throws CacheNotRegisteredError */
   ofClass(cacheClass: CacheClass): BoundCache {
-    const found = this.bind().classes.get(cacheClass);
+    const { classes, broken } = this.bind();
+    const found = classes.get(cacheClass);
     if (found === undefined) {
+      const [cause] = broken.values();
+      if (cause !== undefined) throw cause;
       throw new CacheNotRegisteredError(
         `Cache class ${cacheClass.name} is not registered, so writes would not invalidate it. ` +
           `Put @registerCache before the class, call registerCache(${cacheClass.name}) after it, or list it in 'caches' of withCache.`,
@@ -143,6 +169,7 @@ export class Registry {
 
   /** Reads through the cache, or past it inside a transaction. */
   async read(cache: BoundCache, values: readonly Canonical[], options: ReadOptions = {}): Promise<Model | null | undefined> {
+    checkReadOptions(options);
     const transaction = options.transaction === undefined ? currentTransaction(this.sequelize) : options.transaction;
     if (transaction != null) {
       cache.counters.bypasses += 1;
@@ -368,6 +395,25 @@ async function readThrough(
     rejectOnEmpty: false,
     ...(transaction === null ? { useMaster: true } : {}),
   });
+}
+
+const readOptionNames: ReadonlySet<string> = new Set<keyof ReadOptions>(['transaction', 'refresh', 'cacheOnly']);
+
+/** A misspelt `transaction` would read past the transaction. @throws InvalidOptionError */
+function checkReadOptions(options: ReadOptions): void {
+  if (typeof options !== 'object' || (options as unknown) === null) {
+    throw new InvalidOptionError(`The options of a cached read must be an object; received ${show(options)}.`);
+  }
+  for (const name in options) {
+    if (!readOptionNames.has(name)) {
+      throw new InvalidOptionError(
+        `A cached read has no option '${name}'. Its options are: ${[...readOptionNames].join(', ')}. For another query use findOne.`,
+      );
+    }
+  }
+  if (options.refresh === true && options.cacheOnly === true) {
+    throw new InvalidOptionError(`'refresh' (read the database) and 'cacheOnly' (never read it) exclude each other.`);
+  }
 }
 
 const findHooks = ['beforeFind', 'beforeFindAfterExpandIncludeAll', 'beforeFindAfterOptions', 'afterFind'] as const;

@@ -133,10 +133,13 @@ export class Coherence {
     return seen.state === 'value' && this.#swap(key, value, seen.token, seconds);
   }
 
-  /** Takes back leases that will not be filled, so that nobody waits for them. */
-  async abandon(leases: ReadonlyMap<string, string>): Promise<void> {
+  /**
+   * Takes back leases that will not be filled, so that nobody waits for them.
+   * @param looked a look that was made since they were placed
+   */
+  async abandon(leases: ReadonlyMap<string, string>, looked?: Look): Promise<void> {
     if (leases.size === 0) return;
-    const look = await this.look([...leases.keys()]);
+    const look = looked ?? (await this.look([...leases.keys()]));
     await Promise.all(
       Array.from(leases, async ([key, lease]) => {
         const seen = look(key);

@@ -36,6 +36,7 @@ export class Write {
    * @throws InvalidationFailedError with `onStoreFailure: 'strict'`, if an entry could not be marked
    */
   async mark(affected: Affected): Promise<void> {
+    if (affected.size === 0) return;
     for (const [key, table] of affected) this.#affected.set(key, table);
     const failed = await this.#door.mark(affected, this.#writer);
     if (failed.keys.length > 0 && this.#onStoreFailure === 'strict') {

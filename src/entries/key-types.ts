@@ -96,7 +96,15 @@ export function keyType(kind: KeyKind, limits: ColumnLimits = {}): KeyType {
     case 'binary-text':
       return textType(kind, limits, trimmed, 'a string');
     case 'time':
-      return textType(kind, limits, foldText, 'a string such as "13:30:00"');
+      return {
+        kind,
+        canonical: (value) => (value === null ? null : typeof value === 'string' && timeOfDay.test(value) ? value : undefined),
+        // A TIME column without fraction drops it, and knows no negative zero.
+        bucket: (text) => text.replace(/^-|\.\d*$/g, ''),
+        queryValue: identity,
+        storedAsGiven: (text) => !text.includes('.'),
+        expects: 'a time as "HH:MM:SS"',
+      };
     case 'uuid':
       return {
         ...textType(kind, limits, foldText, 'a UUID'),
@@ -167,13 +175,17 @@ export function sha256(text: string): string {
 }
 
 /** The message for a value that does not fit. */
-export function misfit(field: string, type: KeyType, value: unknown): string {
-  return `Key field '${field}' must be ${type.expects}; received ${show(value)}.`;
+export function misfit(label: string, expects: string, value: unknown): string {
+  return value === undefined
+    ? `Key field ${label} is undefined; it must be ${expects}, or null for rows without a value.`
+    : `Key field ${label} must be ${expects}; received ${show(value)}.`;
 }
 
 const identity = (text: string): string => text;
 const yes = (): boolean => true;
 const trimmed = (text: string): string => text.replace(/ +$/, '');
+/** One spelling only: the database takes many ('7:5', '70500'), and takes what is no time for midnight. */
+const timeOfDay = /^-?(\d\d|[1-7]\d\d|8[0-2]\d|83[0-8]):[0-5]\d:[0-5]\d(\.\d+)?$/;
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 function textType(
@@ -237,7 +249,7 @@ function canonicalDate(value: unknown): Canonical | undefined {
       ? value.getTime()
       : typeof value === 'number'
         ? value
-        : typeof value === 'string' && isoWithZone.test(value)
+        : typeof value === 'string' && isoWithZone.test(value) && isDay(value.slice(0, 10))
           ? Date.parse(value)
           : Number.NaN;
   return Number.isInteger(time) ? String(time) : undefined;

@@ -66,7 +66,7 @@ export function planOf(options: StatementOptions, registry: Registry, rowLimit: 
   const effects = new Effects();
   const bounds = registry.ofTable(model);
   const deletes = type === QueryTypes.DELETE || type === QueryTypes.BULKDELETE;
-  if (deletes) voidCascades(model, registry, effects);
+  voidCascades(model, registry, effects, deletes ? 'all' : changedColumns(model, options));
   const models = bounds.map((bound) => planModel(options, bound, effects, rowLimit));
   if (effects.empty && models.length === 0) return undefined;
   return { effects, models: models.filter((plan) => plan !== undefined), commits: options.truncate === true };
@@ -88,7 +88,7 @@ function planModel(
     const merges = options.updateOnDuplicate !== undefined || Boolean(options.ignoreDuplicates);
     // Existing rows may be changed that nothing names, or the statement hides what it inserts.
     if (instances === undefined || merges || instances.length > rowLimit) return voidTable();
-    const plan = planInsert(bound, instances, effects);
+    const plan = planInsert(bound, instances, Array.isArray(fields) ? new Set(fields as string[]) : 'all', effects);
     // Which rows a bulk insert made is known only after its hooks.
     return plan.readAfter && instance === undefined ? voidTable() : plan;
   }
@@ -112,13 +112,20 @@ function planModel(
   return planRows(bound, set, primaryKeys, where, effects);
 }
 
-function planInsert(bound: BoundModel, instances: readonly Model[], effects: Effects): ModelPlan {
+function planInsert(
+  bound: BoundModel,
+  instances: readonly Model[],
+  written: SetAttributes,
+  effects: Effects,
+): ModelPlan {
   const { cached } = bound;
   const unknown: Model[] = [];
   let readAfter = false;
   for (const instance of instances) {
     const values = ownValues(instance);
-    if (effects.after(bound, 'all', writtenValues(values, () => true)).length > 0) readAfter = true;
+    // What is not written is the database's default.
+    const known = writtenValues(values, (name) => written === 'all' || written.has(name));
+    if (effects.after(bound, 'all', known).length > 0) readAfter = true;
     const primaryKey = canonicalValues(cached.primaryKey, (column) => storedValue(column, values[column.name] ?? undefined));
     if (primaryKey === undefined) unknown.push(instance);
     else effects.row(bound, primaryKey);
@@ -195,20 +202,39 @@ function primaryKeysOf(where: unknown, { cached }: BoundModel): readonly (readon
   return undefined;
 }
 
-/** Tables whose rows the database itself changes when rows of this one go. */
-function voidCascades(model: ModelStatic<Model>, registry: Registry, effects: Effects, seen = new Set<string>()): void {
+/** The columns that a statement sets in rows that are there. */
+function changedColumns(model: ModelStatic<Model>, { type, fields, updateOnDuplicate }: StatementOptions): ReadonlySet<string> {
+  const updates = type === QueryTypes.UPDATE || type === QueryTypes.BULKUPDATE;
+  const names: unknown = Array.isArray(updateOnDuplicate) ? updateOnDuplicate : updates ? fields : undefined;
+  const attributes = model.getAttributes() as Readonly<Record<string, { readonly field?: string } | undefined>>;
+  return new Set(Array.isArray(names) ? (names as readonly string[]).map((name) => attributes[name]?.field ?? name) : []);
+}
+
+/**
+ * Tables whose rows the database itself changes when rows of this one go ('all'), or when these
+ * columns change in them.
+ */
+function voidCascades(
+  model: ModelStatic<Model>,
+  registry: Registry,
+  effects: Effects,
+  changed: ReadonlySet<string> | 'all',
+  seen = new Set<string>(),
+): void {
   const parent = model.tableName;
-  if (seen.has(parent)) return;
+  if (seen.has(parent) || (changed !== 'all' && changed.size === 0)) return;
   seen.add(parent);
   for (const child of registry.sequelize.modelManager.all as unknown as readonly ModelStatic<Model>[]) {
-    for (const attribute of Object.values(child.getAttributes())) {
-      const { references, onDelete } = attribute;
-      if (references === undefined || onDelete === undefined || /^(restrict|no action)$/i.test(onDelete)) continue;
-      const target: unknown = typeof references === 'string' ? references : references.model;
+    for (const [name, attribute] of Object.entries(child.getAttributes())) {
+      const { references } = attribute;
+      const rule = changed === 'all' ? attribute.onDelete : attribute.onUpdate;
+      if (references === undefined || rule === undefined || /^(restrict|no action)$/i.test(rule)) continue;
+      const { model: target, key }: { model?: unknown; key?: string } = typeof references === 'string' ? { model: references } : references;
       const table = typeof target === 'string' ? target : (target as { readonly tableName?: string } | undefined)?.tableName;
-      if (table !== parent) continue;
+      if (table !== parent || (changed !== 'all' && !changed.has(key ?? model.primaryKeyField))) continue;
       for (const bound of registry.ofTable(child)) effects.table(bound);
-      if (/cascade/i.test(onDelete)) voidCascades(child, registry, effects, seen);
+      const gone = changed === 'all' && /cascade/i.test(rule);
+      voidCascades(child, registry, effects, gone ? 'all' : new Set([attribute.field ?? name]), seen);
     }
   }
 }

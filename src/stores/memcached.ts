@@ -55,7 +55,7 @@ export interface MemcachedStoreOptions {
   readonly maxValueBytes?: number;
   /** The most keys that one command asks for, 1 to 10000; a larger `get` becomes several commands. @default 200 */
   readonly batchSize?: number;
-  /** Called when a server goes down, and when it is back. Not called for the first connection. */
+  /** Called when a server goes down, and when it is back; not for the first connection. Must not throw. */
   readonly onStateChange?: (change: ServerStateChange) => void;
 }
 
@@ -199,7 +199,7 @@ export class MemcachedStore implements Store {
         best = server;
       }
     }
-    return best.routes[avalanche(hash) % best.routes.length] as Route;
+    return best.routeOf(hash);
   }
 }
 
@@ -277,6 +277,13 @@ class MemcachedServer {
     this.routes = this.#connections.map((_, place) => ({ server: this, place }));
   }
 
+  /** The route of the key with this hash. */
+  routeOf(hash: number): Route {
+    const route = this.routes[avalanche(hash) % this.routes.length];
+    if (route === undefined) throw new RangeError(`memcached ${this.name} has no connections.`);
+    return route;
+  }
+
   /**
    * Sends the command or fails it; either way it settles within the deadline.
    * @param place which of the connections carries it
@@ -347,6 +354,8 @@ class MemcachedServer {
         this.#probe = undefined;
         if (this.#closed !== undefined) return;
         if (failure !== undefined) {
+          // A refusal leaves the connection open, and the next probe has one of its own.
+          probe.retire(failure);
           this.#breaker.probeFailed();
           this.#scheduleProbe();
           return;
@@ -450,6 +459,8 @@ class Connection {
       retries: 0,
       // Never disconnect for idleness: it is not announced to commands.
       idle: 0,
+      // Given, since `Memcached.config` may say otherwise and the client's count never goes down here.
+      maxQueueSize: -1,
       // Later than the deadline, which decides. It only frees the socket of an attempt to connect
       // that hangs, because the client hands that out no earlier.
       timeout: timeoutMs + 50,
@@ -601,6 +612,7 @@ class Connection {
   }
 }
 
+const lineBreak = '\r\n';
 /** Longest line of a reply that is waited for; that of a value has its key and three numbers. */
 const longestLine = 2048;
 
@@ -629,22 +641,24 @@ class ReplyReader {
     let start = 0;
     while (start < text.length) {
       const command = queue[0];
-      const length = command?.dataLength ?? -1;
-      const end = length >= 0 ? start + length : text.indexOf('\r\n', start);
-      if (length >= 0 && text.length < end + 2) {
-        this.#needed = length + 2;
-        break;
-      }
-      if (end < 0 || end - start > longestLine + Math.max(0, length)) {
+      if (command === undefined) throw this.#unreadable(text, start);
+      const { dataLength } = command;
+      const end = dataLength < 0 ? text.indexOf(lineBreak, start) : start + dataLength;
+      if (dataLength < 0 && end < 0) {
         if (text.length - start > longestLine) throw this.#unreadable(text, start);
         break;
       }
-      if (command === undefined) throw this.#unreadable(text, start);
-      if (length >= 0) {
-        if (!text.startsWith('\r\n', end)) throw this.#unreadable(text, end);
+      if (text.length < end + lineBreak.length) {
+        this.#needed = dataLength + lineBreak.length;
+        break;
+      }
+      if (dataLength < 0) {
+        if (command.takeLine(text.slice(start, end))) queue.shift();
+      } else {
+        if (!text.startsWith(lineBreak, end)) throw this.#unreadable(text, end);
         command.takeData(text.slice(start, end));
-      } else if (command.takeLine(text.slice(start, end))) queue.shift();
-      start = end + 2;
+      }
+      start = end + lineBreak.length;
     }
     this.#unread = text.slice(start);
   }
@@ -775,7 +789,7 @@ class GetCommand extends Command {
 
 type OutcomeVerb = 'add' | 'cas' | 'delete';
 
-const outcomes: { readonly [V in OutcomeVerb]: ReadonlyMap<string, boolean> } = {
+const outcomes: Readonly<Record<OutcomeVerb, ReadonlyMap<string, boolean>>> = {
   add: new Map([
     ['STORED', true],
     ['NOT_STORED', false],
@@ -989,7 +1003,7 @@ const defaults = Object.freeze({
 
 function resolveOptions(given: MemcachedStoreOptions): ResolvedOptions {
   for (const name of Object.keys(given)) {
-    if (!(name in defaults) && name !== 'onStateChange') {
+    if (!Object.hasOwn(defaults, name) && name !== 'onStateChange') {
       const known = [...Object.keys(defaults), 'onStateChange'].join(', ');
       throw new InvalidOptionError(`MemcachedStore has no option '${name}'. Its options are: ${known}.`);
     }

@@ -22,7 +22,8 @@ export interface StoreUnderTest {
 
 /** Defines the suite. `factory` makes an empty, open store, and is called several times. */
 export function storeContract(name: string, factory: () => Promise<StoreUnderTest>): void {
-  describe(`store contract: ${name}`, () => {
+  // One after the other: a flush is for all.
+  describe(`store contract: ${name}`, { concurrency: 1 }, () => {
     let subject: StoreUnderTest;
     let store: Store;
     let keysSoFar = 0;
@@ -327,7 +328,7 @@ export function storeContract(name: string, factory: () => Promise<StoreUnderTes
           store.add(endless, 'value', 0),
         ]);
         const { token: old } = await stored(added);
-        await subject.advance(3100);
+        await subject.advance(2500);
         const { items, failures } = await store.get([added, swapped, fraction, longer, endless]);
         assert.equal(failures.size, 0);
         assert.deepEqual(sorted(items.keys()), sorted([longer, endless]));

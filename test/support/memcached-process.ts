@@ -45,6 +45,7 @@ const running = new Set<ChildProcess>();
 export async function startMemcached(options: MemcachedProcessOptions = {}): Promise<MemcachedProcess> {
   const port = options.port ?? (await freePort());
   let child = await launch(port, options);
+  let stopped = false;
   const kill = async (): Promise<void> => {
     if (child.exitCode !== null || child.signalCode !== null) return;
     const gone = once(child, 'exit');
@@ -64,8 +65,13 @@ export async function startMemcached(options: MemcachedProcessOptions = {}): Pro
     restart: async () => {
       await kill();
       child = await launch(port, options);
+      // A test that has failed is not stopped: it may get here after its clean-up.
+      if (stopped) await kill();
     },
-    stop: kill,
+    stop: async () => {
+      stopped = true;
+      await kill();
+    },
     command: (raw) => exchange(port, raw),
   };
 }
@@ -97,7 +103,8 @@ async function launch(port: number, options: MemcachedProcessOptions): Promise<C
   const args = ['-l', host, '-p', String(port), '-U', '0', '-m', String(options.memoryMb ?? 64)];
   // It refuses to run as root unless it is told to.
   if (process.getuid?.() === 0) args.push('-u', 'root');
-  const child = spawn(binary, [...args, ...(options.extraArgs ?? [])], { stdio: ['ignore', 'ignore', 'pipe'] });
+  args.push(...(options.extraArgs ?? []));
+  const child = spawn(binary, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   endWithThisProcess(child);
   let complaints = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {

@@ -10,8 +10,6 @@ import type {
   WithCache,
 } from '../../src/types.js';
 
-export type * from '../../src/types.js';
-
 export declare const withCache: WithCache;
 
 export declare const registerCache: RegisterCache;
@@ -20,6 +18,6 @@ export declare class InstanceCache<M extends Model, K extends readonly string[] 
   readonly key: string;
   constructor(...args: CacheArguments<M, K>);
   resolve(options?: ReadOptions): Promise<ResultOf<this, M>>;
-  getInstance(values: DefaultKeyValues<M, K>): Promise<M | null>;
+  getInstance(values: DefaultKeyValues<M, K>): Promise<M | null> | M | null;
   protected queryset(): Queryset<M>;
 }

@@ -28,15 +28,15 @@ export async function loose(): Promise<void> {
   void new ParticipationCacheOnUserEvent(7, ['Post', 5]).resolve();
   void new ParticipationCacheOnUserEvent(null, new Date()).resolve();
 
-  // @ts-expect-error nothing
+  // @ts-expect-error nothing at all
   new UserCacheOnUsername();
-  // @ts-expect-error undefined
+  // @ts-expect-error undefined is no value
   new UserCacheOnUsername(undefined);
   // @ts-expect-error undefined by name
   new UserCacheOnUsername({ username: undefined });
-  // @ts-expect-error not a value
+  // @ts-expect-error is not a key value
   new UserCacheOnUsername({ username: { eq: 'bill' } });
-  // @ts-expect-error not a value
+  // @ts-expect-error is not a key value
   new UserCacheOnUsername(() => 'bill');
 }
 
@@ -70,25 +70,25 @@ export async function typed(): Promise<void> {
   new VoteCacheOnUserTarget(user, ['Post', 5]);
   new VoteCacheOnUserTarget(user, { target: post });
 
-  // @ts-expect-error nothing
+  // @ts-expect-error nothing at all
   new TypedUserCache();
   // @ts-expect-error wrong type of value
   new TypedUserCache(5);
-  // @ts-expect-error undefined
+  // @ts-expect-error undefined is no value
   new TypedUserCache(undefined);
-  // @ts-expect-error misspelt
+  // @ts-expect-error misspelt name
   new TypedUserCache({ usernam: 'bill' });
   // @ts-expect-error wrong type of value by name
   new TypedUserCache({ username: 5 });
-  // @ts-expect-error too many
+  // @ts-expect-error too many values
   new TypedUserCache('bill', 'bob');
-  // @ts-expect-error extra
+  // @ts-expect-error one name too many
   new TypedUserCache({ username: 'bill', id: 1 });
-  // @ts-expect-error missing: role
+  // @ts-expect-error the missing one: role
   new TypedParticipationCache(user, event);
-  // @ts-expect-error missing: role
+  // @ts-expect-error the missing one: role
   new TypedParticipationCache(user, { event });
-  // @ts-expect-error wrong order
+  // @ts-expect-error in the wrong order
   new TypedParticipationCache(event, user, 'guest');
   // @ts-expect-error by name before by order
   new TypedParticipationCache({ event }, user, 'guest');
@@ -194,13 +194,15 @@ export async function custom(): Promise<void> {
   expectType<Avatar | null>()(await new SubclassOfCustom(7).resolve());
   expectType<Avatar>()(await new AvatarCacheOnPath('a.png').resolve());
 
+  expectType<null>()(await new SynchronousCache(7).resolve());
+
   const query: CacheQuery<Avatar | null> = new PrimaryAvatarCacheOnUser(7);
   const simple: InstanceCache<Avatar> = new AvatarCacheOnUnknown('a.png');
   expectType<Avatar>()(await simple.resolve());
   void query.resolve();
   // @ts-expect-error a custom cache may resolve to null where a simple one does not
   const mistaken: InstanceCache<Avatar> = new PrimaryAvatarCacheOnUser(7);
-  // @ts-expect-error may be null
+  // @ts-expect-error the result may be null
   (await new PrimaryAvatarCacheOnUser(7).resolve()).path;
 }
 
@@ -219,6 +221,23 @@ class WrongValues extends InstanceCache<Avatar, ['user']> {
   // @ts-expect-error the id is a number
   override async getInstance({ user }: { user: string }) {
     return this.queryset().findOne({ where: { path: user } });
+  }
+}
+
+class WrongLooseValues extends InstanceCache<Avatar> {
+  static model = Avatar;
+  static keyFields = ['id'] as const;
+  // @ts-expect-error an integer comes as a number, never as a bigint
+  override getInstance({ id }: { id: bigint }) {
+    return this.queryset().findOne({ where: { id: Number(id) } });
+  }
+}
+
+class SynchronousCache extends InstanceCache<Avatar> {
+  static model = Avatar;
+  static keyFields = ['id'] as const;
+  override getInstance() {
+    return null;
   }
 }
 
@@ -249,19 +268,19 @@ export async function registered(): Promise<void> {
   expectType<Avatar>()(await Avatar.cache.get({ user, path: 'a.png' }));
   const onlyClasses = withCache(Participation, { caches: [ParticipationCacheOnUserEvent] });
   expectType<Participation>()(await onlyClasses.get({ user, eventId: 7n }));
-  expectType<void>()(await onlyClasses.invalidate(participation));
+  expectType<Promise<void>>()(onlyClasses.invalidate(participation));
 
   // @ts-expect-error a custom cache is not asked through the manager
   void Avatar.cache.get({ user: 7 });
   // @ts-expect-error key fields that the compiler does not know
   void Avatar.cache.get({ primary: true });
-  // @ts-expect-error missing: event
+  // @ts-expect-error the missing one: event
   void onlyClasses.get({ user });
   // @ts-expect-error a cache of another model
   withCache(User, { caches: [PrimaryAvatarCacheOnUser] });
   // @ts-expect-error a cache of another model, from a function
   withCache(User, { caches: () => [UserCacheOnUsername, PrimaryAvatarCacheOnUser] });
-  // @ts-expect-error an instance
+  // @ts-expect-error an instance, not a class
   withCache(User, { caches: [new UserCacheOnUsername('bill')] });
   // @ts-expect-error not a cache class
   withCache(User, { caches: [Event] });
@@ -273,12 +292,12 @@ class NoKeyFields extends InstanceCache<User> {
 class NoModel extends InstanceCache<User> {
   static keyFields = ['username'] as const;
 }
-// @ts-expect-error no keyFields
+// @ts-expect-error has no static keyFields
 registerCache(NoKeyFields);
-// @ts-expect-error no model
+// @ts-expect-error has no static model
 withCache(User, { caches: [NoModel] });
 
-// @ts-expect-error no model
+// @ts-expect-error has no static model
 @registerCache
 class Decorated extends InstanceCache<User> {
   static keyFields = ['username'] as const;

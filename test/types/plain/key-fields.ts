@@ -1,6 +1,6 @@
 /** Which names are key fields, and which values they take. */
 import type { CreationOptional, ForeignKey, InferAttributes, InferCreationAttributes, Model, NonAttribute } from 'sequelize';
-import type { AssociationName, AttributeName, BareKey, Equal, Expect, GenericReference, KeyField, KeyId, KeyParams, KeyScalar, KeySpec, KeyValues, LooseKeyValue, ModelCache } from '../support.js';
+import type { AssociationName, AttributeName, BareKey, CanonicalKeyValue, Equal, Expect, GenericReference, KeyField, KeyId, KeyParams, KeyScalar, KeySpec, KeyValues, LooseKeyValue, ModelCache } from '../support.js';
 import type { Event, User } from './models.js';
 
 enum Status {
@@ -22,6 +22,7 @@ declare class Everything extends Model<InferAttributes<Everything>, InferCreatio
   status: Status;
   sku: Branded;
   mixed: string | string[];
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- an attribute without a type
   loose: any;
   json: { a: number };
   list: string[];
@@ -85,9 +86,10 @@ export type BareValues = [
 
 export type Canonical = [
   Expect<Equal<KeyValues<Everything, ['owner', 'text']>, { readonly owner: number; readonly text: string }>>,
-  Expect<Equal<KeyValues<Everything, ['sponsor', 'editor']>, { readonly sponsor: KeyId; readonly editor: number | null }>>,
-  Expect<Equal<KeyValues<Everything, ['target']>, { readonly target: KeyScalar | GenericReference | null }>>,
-  Expect<Equal<KeyValues, { readonly [field: string]: KeyScalar | GenericReference | null }>>,
+  Expect<Equal<KeyValues<Everything, ['sponsor', 'editor']>, { readonly sponsor: number | string; readonly editor: number | null }>>,
+  Expect<Equal<KeyValues<Everything, ['big', 'bytes', 'when']>, { readonly big: number | string; readonly bytes: Buffer; readonly when: Date }>>,
+  Expect<Equal<KeyValues<Everything, ['target']>, { readonly target: CanonicalKeyValue }>>,
+  Expect<Equal<KeyValues, Readonly<Record<string, CanonicalKeyValue>>>>,
   Expect<Equal<KeyValues<Everything>, KeyValues>>,
 ];
 

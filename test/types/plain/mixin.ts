@@ -90,13 +90,13 @@ export async function mixin(sequelize: Sequelize, user: User): Promise<void> {
   expectType<string>()(Team.tablePrefix);
   expectType<string>()((await Team.cache.get('x')).hello());
 
-  // @ts-expect-error misspelt
+  // @ts-expect-error misspelt name
   void User.cache.get({ usernam: 'bill' });
   // @ts-expect-error wrong type of value
   void User.cache.get({ username: 5 });
-  // @ts-expect-error missing
+  // @ts-expect-error a key field is missing
   void User.cache.get({ tenantId: 1 });
-  // @ts-expect-error undeclared
+  // @ts-expect-error undeclared key field
   void User.cache.get({ id: 1 });
   // @ts-expect-error no cache has a single number
   void User.cache.get(1);
@@ -107,7 +107,7 @@ export async function mixin(sequelize: Sequelize, user: User): Promise<void> {
   // @ts-expect-error Sequelize checks creation
   void User.create({ username: 'bill' });
   // @ts-expect-error not declared: the mixin adds no type of its own
-  void (class extends withCache(Model) {}).cache;
-  // @ts-expect-error not a model
+  (class extends withCache(Model) {}).cache.toString();
+  // @ts-expect-error is not a model
   withCache(Date);
 }

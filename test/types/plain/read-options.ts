@@ -25,7 +25,7 @@ export async function readOptions(transaction: Transaction, options: ReadOptions
   expectType<User>()(await User.cache.getOr404({ id: 1 }, options));
   expectType<User>()(await User.cache.getQuery({ id: 1 }).resolve({ cacheOnly: true, transaction }));
 
-  // @ts-expect-error misspelt
+  // @ts-expect-error misspelt name
   void User.cache.get({ id: 1 }, { refersh: true });
   // @ts-expect-error misspelt beside a known option, where the result depends on the options
   void User.cache.getOrNone({ id: 1 }, { refresh: true, cacheonly: true });

@@ -1,6 +1,7 @@
 /** `static readonly cache = withCache(User, …)`: parameters and results of every method. */
+import type { DoesNotExist } from '../../../src/errors.js';
 import type { CacheQuery, ModelCache, ModelCacheStats } from '../support.js';
-import { type Equal, type Expect, expectType } from '../support.js';
+import { type Equal, type Expect, expectType, withCache } from '../support.js';
 import { Category, category, Comment, comment, Event, event, Participation, participation, Post, post, User, user } from './models.js';
 
 // ---- What is inferred ----
@@ -9,6 +10,9 @@ export type Inferred = [
   Expect<Equal<typeof User.cache, ModelCache<User, 'id' | 'username' | readonly ['tenantId', 'slug']>>>,
   Expect<Equal<typeof Comment.cache, ModelCache<Comment, 'target' | readonly ['user', 'target'], 'target'>>>,
   Expect<Equal<Awaited<ReturnType<User['twin']>>, User | null>>,
+  // the comparison itself sees a difference
+  Expect<Equal<Equal<typeof User.cache, ModelCache<User, 'id'>>, false>>,
+  Expect<Equal<Equal<typeof User.cache, ModelCache<Event, 'id'>>, false>>,
 ];
 
 export async function results(): Promise<void> {
@@ -20,8 +24,9 @@ export async function results(): Promise<void> {
   expectType<User>()(await User.cache.getQuery({ id: 1 }).resolve());
   expectType<string>()(User.cache.getQuery({ id: 1 }).key);
   expectType<string>()(User.cache.getKey({ id: 1 }));
-  expectType<void>()(await User.cache.invalidate(user));
-  expectType<void>()(await User.cache.invalidate({ username: 'bill' }));
+  expectType<Promise<void>>()(User.cache.invalidate(user));
+  expectType<Promise<void>>()(User.cache.invalidate({ username: 'bill' }));
+  expectType<typeof DoesNotExist>()(User.cache.DoesNotExist);
   expectType<ModelCacheStats>()(User.cache.stats());
   expectType<number | undefined>()(User.cache.stats()['User.username']?.hits);
 
@@ -35,7 +40,7 @@ export async function results(): Promise<void> {
 
 // ---- Plain attributes ----
 
-export function plainAttributes(): void {
+export function plainAttributes(maybe: string | undefined): void {
   void User.cache.get({ id: 1 });
   void User.cache.get({ username: 'bill' });
   void User.cache.get({ tenantId: 1, slug: 'bill' });
@@ -48,13 +53,13 @@ export function plainAttributes(): void {
   void Event.cache.get({ startsAt: new Date() });
   void Event.cache.get({ code: 'spring' });
 
-  // @ts-expect-error misspelt
+  // @ts-expect-error misspelt name
   void User.cache.get({ usernam: 'bill' });
   // @ts-expect-error an attribute that no cache was declared on
   void User.cache.get({ email: 'bill@example.org' });
   // @ts-expect-error not an attribute
   void User.cache.get({ label: 'bill' });
-  // @ts-expect-error missing: slug
+  // @ts-expect-error the missing one: slug
   void User.cache.get({ tenantId: 1 });
   // @ts-expect-error missing: tenantId
   void User.cache.get({ slug: 'bill' });
@@ -68,7 +73,7 @@ export function plainAttributes(): void {
   void User.cache.get({ tenantId: 1, slug: 'bill', id: 1 });
   // @ts-expect-error half of a combination with another key field
   void User.cache.get({ tenantId: 1, username: 'bill' });
-  // @ts-expect-error nothing
+  // @ts-expect-error nothing at all
   void User.cache.get({});
   // @ts-expect-error no argument
   void User.cache.get();
@@ -78,10 +83,10 @@ export function plainAttributes(): void {
   void User.cache.get({ id: '1' });
   // @ts-expect-error wrong type of value in a combination
   void User.cache.get({ tenantId: 1, slug: 1 });
-  // @ts-expect-error undefined
+  // @ts-expect-error undefined is no value
   void User.cache.get({ username: undefined });
   // @ts-expect-error maybe undefined
-  void User.cache.get({ username: 'bill' as string | undefined });
+  void User.cache.get({ username: maybe });
   // @ts-expect-error null where the attribute does not allow it
   void User.cache.get({ username: null });
   // @ts-expect-error an operator is not a value
@@ -95,17 +100,17 @@ export function plainAttributes(): void {
 }
 
 export function everyMethod(): void {
-  // @ts-expect-error misspelt
+  // @ts-expect-error misspelt name
   void User.cache.getOrNone({ usernam: 'bill' });
-  // @ts-expect-error misspelt
+  // @ts-expect-error misspelt name
   void User.cache.getOr404({ usernam: 'bill' });
   // @ts-expect-error misspelt in one of many
   void User.cache.getMany([{ id: 1 }, { usernam: 'bill' }]);
   // @ts-expect-error wrong type of value in one of many
   void User.cache.getMany([{ id: 1 }, { username: 2 }]);
-  // @ts-expect-error not a list
+  // @ts-expect-error must be a list
   void User.cache.getMany({ id: 1 });
-  // @ts-expect-error misspelt
+  // @ts-expect-error misspelt name
   void User.cache.getQuery({ usernam: 'bill' });
   // @ts-expect-error wrong type of value
   void User.cache.getKey({ username: 1 });
@@ -132,11 +137,11 @@ export function bareValues(): void {
 
   // @ts-expect-error no single key field is a boolean
   void User.cache.get(true);
-  // @ts-expect-error nor undefined
+  // @ts-expect-error undefined is not either
   void User.cache.get(undefined);
-  // @ts-expect-error nor null
+  // @ts-expect-error null is not either
   void User.cache.get(null);
-  // @ts-expect-error nor a list
+  // @ts-expect-error a list is not either
   void User.cache.get([1, 'bill']);
   // @ts-expect-error nor any string
   void Event.cache.get('summer');
@@ -189,13 +194,13 @@ export function associations(): void {
   void Participation.cache.get({ userId: '7' });
   // @ts-expect-error wrong type of id
   void Participation.cache.get({ user: true });
-  // @ts-expect-error undefined
+  // @ts-expect-error undefined is no value
   void Participation.cache.get({ user: undefined });
   // @ts-expect-error participation.user is undefined unless it was included
   void Participation.cache.get({ user: participation.user });
   // @ts-expect-error null for a column that does not allow it
   void Participation.cache.get({ user: null });
-  // @ts-expect-error missing: role
+  // @ts-expect-error the missing one: role
   void Participation.cache.get({ event });
   // @ts-expect-error undeclared combination
   void Participation.cache.get({ user, role: 'guest' });
@@ -230,11 +235,11 @@ export function genericForeignKeys(): void {
   void Comment.cache.get({ target: ['Post'] });
   // @ts-expect-error the pair is the wrong way round
   void Comment.cache.get({ target: [5, 'Post'] });
-  // @ts-expect-error three
+  // @ts-expect-error three elements
   void Comment.cache.get({ target: ['Post', 5, 6] });
-  // @ts-expect-error null
+  // @ts-expect-error null is no target
   void Comment.cache.get({ target: null });
-  // @ts-expect-error the columns
+  // @ts-expect-error its columns, not its name
   void Comment.cache.get({ targetType: 'Post', targetId: 5 });
   // @ts-expect-error a column under a convention that generic foreign keys do not have
   void Comment.cache.get({ targetId: 5 });
@@ -242,8 +247,41 @@ export function genericForeignKeys(): void {
   void Comment.cache.get({ user });
   // @ts-expect-error the name of another model's generic foreign key
   void Comment.cache.get({ cover: post });
-  // @ts-expect-error extra
+  // @ts-expect-error one name too many
   void Comment.cache.get({ target: post, targetType: 'Post' });
+}
+
+// ---- Managers beside each other ----
+
+export async function managers(): Promise<void> {
+  // one with more caches stands in for one with fewer
+  const byId: ModelCache<User, 'id'> = User.cache;
+  expectType<User>()(await byId.get({ id: 1 }));
+  const find = <R>(cache: { get(key: { id: number }): Promise<R> }, id: number): Promise<R> => cache.get({ id });
+  expectType<User>()(await find(User.cache, 1));
+  expectType<Post>()(await find(Post.cache, 1));
+  expectType<number>()([User, Event, Participation, Category, Post, Comment].length);
+
+  // @ts-expect-error no cache on email
+  const byEmail: ModelCache<User, 'email'> = User.cache;
+  // @ts-expect-error a manager of another model
+  expectType<ModelCache<Event, 'id'>>()(User.cache);
+  // @ts-expect-error Event has no cache on a number
+  void find(Event.cache, 1);
+}
+
+class Manager extends User {
+  static override readonly cache = withCache(Manager, { keys: ['id', 'username', ['tenantId', 'slug'], 'email'] });
+}
+
+// @ts-expect-error a model that extends another must have its caches too: User.cache.get is also Guest.cache.get
+class Guest extends User {
+  static override readonly cache = withCache(Guest, { keys: ['email'] });
+}
+
+export async function inheritance(): Promise<void> {
+  expectType<Manager>()(await Manager.cache.get({ email: 'bill@example.org' }));
+  void Guest.cache.get({ email: 'bill@example.org' });
 }
 
 // ---- Sequelize's own inference is as it was ----

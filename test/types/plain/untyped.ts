@@ -46,19 +46,19 @@ export async function untyped(user: User, event: Event): Promise<void> {
   expectType<Bag>()(await Bag.cache.get({ label: 'x' }));
   void Bag.cache.get({ owner: user, size: 5 });
 
-  // @ts-expect-error misspelt
+  // @ts-expect-error misspelt name
   void User.cache.get({ usernam: 'bill' });
   // @ts-expect-error wrong type of value
   void User.cache.get({ username: 5 });
   // @ts-expect-error null where the member does not allow it
   void User.cache.get({ username: null });
-  // @ts-expect-error undefined
+  // @ts-expect-error undefined is no value
   void User.cache.get({ username: undefined });
-  // @ts-expect-error missing
+  // @ts-expect-error a key field is missing
   void User.cache.get({ tenantId: 1 });
   // @ts-expect-error undeclared combination
   void User.cache.get({ id: 1, username: 'bill' });
-  // @ts-expect-error extra
+  // @ts-expect-error one name too many
   void User.cache.get({ id: 1, foo: 1 });
   // @ts-expect-error no single key field is a boolean
   void User.cache.get(true);
@@ -68,14 +68,14 @@ export async function untyped(user: User, event: Event): Promise<void> {
   withCache(User, { keys: ['usernam'] });
   // @ts-expect-error a member of every model
   withCache(User, { keys: ['isNewRecord'] });
-  // @ts-expect-error a method
+  // @ts-expect-error is a method
   withCache(User, { keys: ['twin'] });
   // @ts-expect-error cannot be a key
   withCache(User, { keys: ['settings'] });
-  // @ts-expect-error undeclared
+  // @ts-expect-error undeclared key field
   void Bag.cache.get({ labl: 'x' });
-  // @ts-expect-error missing
+  // @ts-expect-error a key field is missing
   void Bag.cache.get({ owner: 1 });
-  // @ts-expect-error undefined
+  // @ts-expect-error undefined is no value
   void Bag.cache.get({ label: undefined });
 }

@@ -52,7 +52,7 @@ class PrimaryAvatarCacheOnUser extends InstanceCache<Avatar, ['user']> {
   }
 }
 
-// @ts-expect-error no keyFields
+// @ts-expect-error has no static keyFields
 @registerCache
 class NoKeyFields extends InstanceCache<User> {
   static model = User;
@@ -77,7 +77,7 @@ export async function lookups(user: User): Promise<void> {
 
   // @ts-expect-error wrong type of value
   new AvatarCacheOnPath(5);
-  // @ts-expect-error misspelt
+  // @ts-expect-error misspelt name
   new AvatarCacheOnPath({ pth: 'a.png' });
   // @ts-expect-error a custom cache is not asked through the manager
   void Avatar.cache.get({ user });

@@ -91,15 +91,15 @@ export async function lookups(user: User, event: Event): Promise<void> {
   const events = withCache(Event, { keys: ['id', 'startsAt'] });
   expectType<Event>()(await events.get({ startsAt: new Date() }));
 
-  // @ts-expect-error misspelt
+  // @ts-expect-error misspelt name
   void User.cache.get({ usernam: 'bill' });
   // @ts-expect-error wrong type of value
   void User.cache.get({ username: 5 });
-  // @ts-expect-error undefined
+  // @ts-expect-error undefined is no value
   void User.cache.get({ username: undefined });
-  // @ts-expect-error missing
+  // @ts-expect-error a key field is missing
   void User.cache.get({ tenantId: 1 });
-  // @ts-expect-error extra
+  // @ts-expect-error one name too many
   void User.cache.get({ username: 'bill', foo: 1 });
   // @ts-expect-error undeclared combination
   void User.cache.get({ id: 1, username: 'bill' });

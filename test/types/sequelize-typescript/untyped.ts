@@ -84,11 +84,11 @@ export async function lookups(user: User, event: Event): Promise<void> {
   const later = withCache(Event, { keys: ['title', ['id', 'title']] });
   expectType<Event>()(await later.get({ id: 1, title: 'x' }));
 
-  // @ts-expect-error misspelt
+  // @ts-expect-error misspelt name
   void User.cache.get({ usernam: 'bill' });
   // @ts-expect-error wrong type of value
   void User.cache.get({ username: 5 });
-  // @ts-expect-error undefined
+  // @ts-expect-error undefined is no value
   void User.cache.get({ username: undefined });
   // @ts-expect-error undefined, where sequelize-typescript declares `any`
   void User.cache.get({ id: undefined });
@@ -100,13 +100,13 @@ export async function lookups(user: User, event: Event): Promise<void> {
   void User.cache.get(true);
   // @ts-expect-error null where the member does not allow it
   void User.cache.get({ username: null });
-  // @ts-expect-error missing
+  // @ts-expect-error a key field is missing
   void User.cache.get({ tenantId: 1 });
-  // @ts-expect-error extra
+  // @ts-expect-error one name too many
   void User.cache.get({ username: 'bill', foo: 1 });
   // @ts-expect-error undeclared combination
   void User.cache.get({ id: 1, username: 'bill' });
-  // @ts-expect-error undeclared
+  // @ts-expect-error undeclared key field
   void Event.cache.get({ id: 1 });
   // @ts-expect-error the only single key field is a string
   void Event.cache.get(5);

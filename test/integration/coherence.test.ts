@@ -1,0 +1,361 @@
+/**
+ * Races between readers and writers, forced: one side is held at a step, the other acts.
+ * Each test says which interleaving would go wrong without the protocol.
+ */
+import assert from 'node:assert/strict';
+import { after, before, beforeEach, describe, it } from 'node:test';
+import {
+  DataTypes,
+  Model,
+  QueryTypes,
+  type CreationOptional,
+  type InferAttributes,
+  type InferCreationAttributes,
+} from 'sequelize';
+import { InstanceCache, registerCache, withCache, type FlashCache } from '../../src/index.js';
+import { backendNames, openBackend, type Backend } from '../support/backends.js';
+import { holdFirst, ObservedStore } from '../support/observed-store.js';
+import { memcachedStore } from '../support/backends.js';
+
+for (const name of backendNames) {
+  class Account extends Model<InferAttributes<Account>, InferCreationAttributes<Account>> {
+    static readonly cache = withCache(Account, { keys: ['id', 'name', 'city', ['tenant', 'slug']] });
+    declare id: CreationOptional<number>;
+    declare name: string;
+    declare city: string | null;
+    declare tenant: number;
+    declare slug: string;
+    declare age: CreationOptional<number>;
+  }
+
+  /** Without a custom cache: its saves need no lock of their own. */
+  class Counter extends Model<InferAttributes<Counter>, InferCreationAttributes<Counter>> {
+    static readonly cache = withCache(Counter, { keys: ['id'] });
+    declare id: CreationOptional<number>;
+    declare count: number;
+  }
+
+  @registerCache
+  class OldestInCity extends InstanceCache<Account> {
+    static readonly model = Account;
+    static readonly keyFields = ['city'] as const;
+    override getInstance({ city }: { city: string }): Promise<Account | null> {
+      return this.queryset().findOne({ where: { city }, order: [['age', 'DESC'], ['id', 'ASC']] });
+    }
+  }
+  Object.defineProperty(OldestInCity, 'name', { value: `OldestInCity_${name}` });
+
+  describe(`coherence on ${name}`, () => {
+    let backend: Backend;
+    let flash: FlashCache;
+
+    before(async () => {
+      backend = await openBackend(name);
+      Account.init(
+        {
+          id: { type: DataTypes.INTEGER, primaryKey: true, autoIncrement: true },
+          name: { type: DataTypes.STRING, unique: true },
+          city: DataTypes.STRING,
+          tenant: { type: DataTypes.INTEGER, defaultValue: 1 },
+          slug: { type: DataTypes.STRING, defaultValue: '' },
+          age: { type: DataTypes.INTEGER, defaultValue: 0 },
+        },
+        { sequelize: backend.sequelize, modelName: `Account`, timestamps: false },
+      );
+      Counter.init(
+        { id: { type: DataTypes.INTEGER, primaryKey: true, autoIncrement: true }, count: DataTypes.INTEGER },
+        { sequelize: backend.sequelize, timestamps: false },
+      );
+      await backend.sequelize.sync();
+      flash = backend.setup();
+    });
+    after(() => backend.close());
+    beforeEach(async () => {
+      await Account.destroy({ where: {}, truncate: true });
+      await Account.create({ name: 'bill', city: 'Paris', tenant: 1, slug: 'bill', age: 20 });
+      backend.reset();
+    });
+
+    const cost = async <T>(work: () => Promise<T>): Promise<{ result: T; sql: number }> => {
+      backend.reset();
+      const result = await work();
+      return { result, sql: backend.sql.length };
+    };
+    const ageOf = async (): Promise<number | undefined> => (await Account.cache.getOrNone({ name: 'bill' }))?.age;
+
+    it('a fill that started before a write is not stored (peers: "stale fill")', async () => {
+      const held = holdFirst(backend.store, (operation, key) => operation === 'compareAndSwap' && key.includes(':r:'));
+      const reading = Account.cache.get({ id: 1 });
+      await held.reached;
+      await Account.update({ age: 21 }, { where: { id: 1 } });
+      held.release();
+      assert.equal((await reading).age, 20, 'the read began before the write');
+      assert.equal((await Account.cache.get({ id: 1 })).age, 21);
+    });
+
+    it('the same by another key: the row was found before its lease could be placed', async () => {
+      const held = holdFirst(backend.store, (operation, key) => operation === 'add' && key.includes(':r:'));
+      const reading = Account.cache.get({ name: 'bill' });
+      await held.reached;
+      await Account.update({ age: 22 }, { where: { id: 1 } });
+      held.release();
+      await reading;
+      assert.equal(await ageOf(), 22);
+      assert.equal((await Account.cache.get({ id: 1 })).age, 22);
+    });
+
+    it('a reader that starts after the write does not share a load that began before it', async () => {
+      // The first reader's query is done, its fill is held; the second reader starts after the ack.
+      const held = holdFirst(backend.store, (operation, key) => operation === 'add' && key.includes(':r:'));
+      const first = Account.cache.get({ name: 'bill' });
+      await held.reached;
+      await Account.update({ age: 23 }, { where: { id: 1 } });
+      const second = Account.cache.get({ name: 'bill' });
+      await new Promise(setImmediate);
+      held.release();
+      assert.equal((await second).age, 23);
+      await first;
+    });
+
+    it('a reader that starts during a load shares it: one statement', async () => {
+      const held = holdFirst(backend.store, (operation, key) => operation === 'compareAndSwap' && key.includes(':r:'));
+      backend.reset();
+      const first = Account.cache.get({ id: 1 });
+      await held.reached;
+      const others = Array.from({ length: 5 }, () => Account.cache.get({ id: 1 }));
+      await new Promise(setImmediate);
+      held.release();
+      const found = await Promise.all([first, ...others]);
+      assert.equal(new Set(found).size, 6, 'an instance for each');
+      assert.equal(backend.sql.length, 1);
+    });
+
+    it('concurrent reads of one cold key cost one statement', async () => {
+      const { sql } = await cost(() => Promise.all(Array.from({ length: 50 }, () => Account.cache.get({ name: 'bill' }))));
+      assert.equal(sql, 1);
+    });
+
+    it('while a write is in flight, readers ask the database and do not fill', async () => {
+      await ageOf();
+      const held = holdFirst(backend.store, (operation, key) => operation === 'delete' && key.includes(':e:'));
+      const writing = Account.update({ age: 24 }, { where: { id: 1 } });
+      await held.reached;
+      const { sql } = await cost(async () => {
+        assert.equal(await ageOf(), 24);
+        assert.equal(await ageOf(), 24);
+      });
+      assert.equal(sql, 2, 'not stored');
+      held.release();
+      await writing;
+      await ageOf();
+      assert.equal((await cost(ageOf)).sql, 0);
+    });
+
+    it('a second writer that comes and goes does not unprotect the first', async () => {
+      // Writer 1 has marked and is held before its statement; writer 2 marks, commits and releases.
+      const pause = gate();
+      backend.sequelize.addHook('beforeQuery', 'test-hold', async (options: { type?: string; instance?: Model }) => {
+        if (options.type === QueryTypes.UPDATE && options.instance === first) await pause.wait();
+      });
+      const { id } = await Counter.create({ count: 1 });
+      const first = await Counter.findByPk(id, { rejectOnEmpty: true });
+      const second = await Counter.findByPk(id, { rejectOnEmpty: true });
+      const writing = first.update({ count: 30 });
+      await pause.reached;
+      await second.update({ count: 31 });
+      const count = async (): Promise<number> => (await Counter.cache.get({ id })).count;
+      assert.equal(await count(), 31);
+      assert.equal((await cost(count)).sql, 1, 'the first writer is still in flight: nothing may be stored');
+      pause.open();
+      await writing;
+      backend.sequelize.removeHook('beforeQuery', 'test-hold');
+      assert.equal(await count(), 30);
+      assert.equal((await cost(count)).sql, 0);
+    });
+
+    it('a rolled-back transaction changes nothing and touches no store', async () => {
+      await ageOf();
+      backend.reset();
+      await assert.rejects(
+        backend.sequelize.transaction(async (transaction) => {
+          await Account.update({ age: 99 }, { where: { id: 1 }, transaction });
+          assert.equal((await Account.cache.get({ id: 1 }, { transaction })).age, 99, 'own writes');
+          throw new Error('no');
+        }),
+        /no/,
+      );
+      assert.equal(backend.store.roundTrips, 0);
+      const { result, sql } = await cost(ageOf);
+      assert.equal(result, 20);
+      assert.equal(sql, 0);
+    });
+
+    it('a transaction is invisible to cached reads until its commit, and visible at its ack', async () => {
+      if (name === 'sqlite') return; // one connection: a reader outside of the transaction is inside of it
+      await ageOf();
+      await backend.sequelize.transaction(async (transaction) => {
+        const account = await Account.findByPk(1, { transaction, rejectOnEmpty: true });
+        await account.update({ age: 41, name: 'ben' }, { transaction });
+        assert.equal(await ageOf(), 20);
+        assert.equal(await Account.cache.getOrNone({ name: 'ben' }), null);
+      });
+      assert.equal(await ageOf(), undefined);
+      assert.equal((await Account.cache.get({ name: 'ben' })).age, 41);
+      assert.equal((await Account.cache.get({ id: 1 })).name, 'ben');
+    });
+
+    it('a savepoint that commits is not a commit', async () => {
+      if (name === 'sqlite') return;
+      await ageOf();
+      await assert.rejects(
+        backend.sequelize.transaction(async (transaction) => {
+          await backend.sequelize.transaction({ transaction }, async (child) => {
+            await Account.update({ age: 51 }, { where: { id: 1 }, transaction: child });
+          });
+          assert.equal(await ageOf(), 20);
+          throw new Error('no');
+        }),
+        /no/,
+      );
+      assert.equal(await ageOf(), 20);
+      await backend.sequelize.transaction(async (transaction) => {
+        await backend.sequelize.transaction({ transaction }, async (child) => {
+          await Account.update({ age: 52 }, { where: { id: 1 }, transaction: child });
+        });
+      });
+      assert.equal(await ageOf(), 52);
+    });
+
+    it('an instance loaded long ago renames one column of a composite key that another writer changed since', async () => {
+      const old = await Account.findByPk(1, { rejectOnEmpty: true });
+      await Account.update({ tenant: 2 }, { where: { id: 1 } });
+      assert.equal(await Account.cache.getOrNone({ tenant: 2, slug: 'new' }), null);
+      await old.update({ slug: 'new' });
+      assert.equal((await Account.cache.get({ tenant: 2, slug: 'new' })).id, 1);
+      assert.equal(await Account.cache.getOrNone({ tenant: 1, slug: 'new' }), null);
+    });
+
+    it('an instance with few attributes moves a row between results of a custom cache', async () => {
+      await Account.create({ name: 'old', city: 'Oslo', tenant: 1, slug: 'old', age: 80 });
+      const oldest = async (city: string): Promise<string | undefined> => (await new OldestInCity(city).resolve())?.name;
+      assert.equal(await oldest('Paris'), 'bill');
+      assert.equal(await oldest('Oslo'), 'old');
+      assert.equal(await oldest('Rome'), undefined);
+      const partial = await Account.findOne({ where: { name: 'old' }, attributes: ['id'], rejectOnEmpty: true });
+      await partial.update({ city: 'Paris' });
+      assert.equal(await oldest('Paris'), 'old');
+      assert.equal(await oldest('Oslo'), undefined);
+      await Account.update({ city: 'Rome' }, { where: { age: 80 } });
+      assert.equal(await oldest('Paris'), 'bill');
+      assert.equal(await oldest('Rome'), 'old');
+      await Account.increment({ age: -79 }, { where: { name: 'old' } });
+      await Account.update({ city: 'Rome' }, { where: { name: 'bill' } });
+      assert.equal(await oldest('Rome'), 'bill');
+      await Account.destroy({ where: { name: 'bill' } });
+      assert.equal(await oldest('Rome'), 'old');
+      assert.equal(await oldest('Paris'), undefined);
+      assert.equal(await oldest('Paris'), undefined);
+    });
+
+    it('"no such row" is void once the row is there, by every key', async () => {
+      const absent = async (): Promise<(Account | null)[]> =>
+        Promise.all([
+          Account.cache.getOrNone({ id: 2 }),
+          Account.cache.getOrNone({ name: 'ann' }),
+          Account.cache.getOrNone({ name: 'ANN' }),
+          Account.cache.getOrNone({ city: 'Oslo' }),
+          Account.cache.getOrNone({ tenant: 3, slug: 'ann' }),
+        ]);
+      assert.deepEqual(await absent(), [null, null, null, null, null]);
+      assert.equal((await cost(absent)).sql, name === 'mariadb' ? 1 : 1, 'two spellings share a bucket: one of them is stored');
+      await Account.create({ name: 'ann', city: 'Oslo', tenant: 3, slug: 'ann' });
+      const present = await absent();
+      assert.deepEqual(present.map((one) => one?.name), ['ann', 'ann', name === 'mariadb' ? 'ann' : undefined, 'ann', 'ann']);
+    });
+
+    it('bulkCreate voids "no such row" for the ids that it makes, and for the keys', async () => {
+      assert.equal(await Account.cache.getOrNone({ id: 2 }), null);
+      assert.equal(await Account.cache.getOrNone({ name: 'b2' }), null);
+      await Account.bulkCreate([
+        { name: 'b2', tenant: 1, slug: 'b2', city: null },
+        { name: 'b3', tenant: 1, slug: 'b3', city: null },
+      ]);
+      assert.equal((await Account.cache.get({ id: 2 })).name, 'b2');
+      assert.equal((await Account.cache.get({ name: 'b2' })).id, 2);
+    });
+
+    it('a failed write leaves no marker behind', async () => {
+      await Account.create({ name: 'ann', tenant: 1, slug: 'ann', city: null });
+      await ageOf();
+      const bill = await Account.findByPk(1, { rejectOnEmpty: true });
+      await assert.rejects(bill.update({ name: 'ann' }));
+      assert.equal(await ageOf(), 20);
+      assert.equal((await cost(ageOf)).sql, 0);
+    });
+
+    it("a hook of the user's that throws leaves no marker behind", async () => {
+      await ageOf();
+      for (const hook of ['beforeQuery', 'afterQuery'] as const) {
+        backend.sequelize.addHook(hook, 'test-throw', (options: { type?: string }, query: object) => {
+          if (options.type !== QueryTypes.UPDATE) return;
+          // Sequelize itself loses the connection of a statement whose afterQuery throws.
+          if (hook === 'afterQuery') backend.sequelize.connectionManager.releaseConnection(Reflect.get(query, 'connection') as object);
+          throw new Error('thrown by a hook');
+        });
+        const bill = await Account.findByPk(1, { rejectOnEmpty: true });
+        await assert.rejects(bill.update({ age: bill.age + 1 }), /thrown by a hook/);
+        backend.sequelize.removeHook(hook, 'test-throw');
+        await ageOf();
+        assert.equal((await cost(ageOf)).sql, 0, hook);
+        assert.equal(await ageOf(), (await Account.findByPk(1))?.age);
+      }
+    });
+
+    it('upsert, truncate, increment, hooks: false: what no model hook announces', async () => {
+      await ageOf();
+      await Account.increment('age', { by: 5, where: { id: 1 } });
+      assert.equal(await ageOf(), 25);
+      await Account.update({ age: 26 }, { where: { name: 'bill' }, hooks: false });
+      assert.equal(await ageOf(), 26);
+      await Account.upsert({ id: 1, name: 'bill', tenant: 1, slug: 'bill', age: 27, city: 'Paris' }, { hooks: false });
+      assert.equal(await ageOf(), 27);
+      await Account.truncate();
+      assert.equal(await ageOf(), undefined);
+    });
+
+    it('a write wider than bulkInvalidationLimit voids the whole table', async () => {
+      await flash.close();
+      flash = backend.setup({ bulkInvalidationLimit: 2, store: name === 'mariadb' ? new ObservedStore(memcachedStore()) : backend.store });
+      await Account.bulkCreate(Array.from({ length: 4 }, (_, i) => ({ name: `n${String(i)}`, tenant: 2, slug: `n${String(i)}`, city: null })));
+      const names = ['bill', 'n0', 'n1', 'n2', 'n3'];
+      await Account.cache.getMany(names.map((one) => ({ name: one })));
+      await Account.update({ age: 70 }, { where: {} });
+      const found = await Account.cache.getMany(names.map((one) => ({ name: one })));
+      assert.deepEqual(found.map((one) => one?.age), [70, 70, 70, 70, 70]);
+      assert.equal((await cost(() => Account.cache.getMany(names.map((one) => ({ name: one }))))).sql, 0);
+    });
+  });
+}
+
+/** A place where the code under test waits until the test lets it go. */
+function gate(): { readonly reached: Promise<void>; wait(): Promise<void>; open(): void } {
+  let reach: () => void = () => undefined;
+  let open: () => void = () => undefined;
+  const reached = new Promise<void>((resolve) => {
+    reach = resolve;
+  });
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return {
+    reached,
+    wait: () => {
+      reach();
+      return opened;
+    },
+    open: () => {
+      open();
+    },
+  };
+}
+

@@ -1,0 +1,504 @@
+/**
+ * Wrong use, one row each: what is done, the error's class, its exact message. Lookups that are
+ * wrong cost neither a statement nor a round trip, and a right one works after each of them.
+ */
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { DataTypes, literal, Model, type Sequelize } from 'sequelize';
+import * as flash from '../../src/index.js';
+import {
+  AlreadyCachedError,
+  AmbiguousKeyError,
+  CacheNotRegisteredError,
+  CacheNotSetUpError,
+  DuplicateCacheNameError,
+  InstanceCache,
+  InvalidCacheClassError,
+  InvalidKeyFieldError,
+  InvalidKeyValueError,
+  InvalidOptionError,
+  KeyFieldNotPassedError,
+  NoPrimaryKeyError,
+  NotInCacheError,
+  registerCache,
+  ScopedModelError,
+  setupCache,
+  UnknownKeyFieldError,
+  UnknownTargetTypeError,
+  UnsavedInstanceError,
+  UnsupportedResultError,
+  UnsupportedScopeError,
+  withCache,
+  WrongModelError,
+  type CacheClass,
+  type FlashCache,
+} from '../../src/index.js';
+import { MemoryStore } from '../../src/stores/memory.js';
+import { openBackend, type Backend } from '../support/backends.js';
+import { cached, defineKinds, type UntypedModel } from '../support/misuse-models.js';
+import { defineSeedModels, type SeedModels } from '../support/seed-models.js';
+
+type ErrorClass = new (message: string) => Error & { readonly code: string };
+
+/** Wrong use of caches that are set up. */
+type Misuse = readonly [what: string, does: (world: World) => unknown, error: ErrorClass, message: string];
+
+interface World {
+  readonly backend: Backend;
+  readonly models: Untyped;
+  readonly Kind: UntypedModel;
+  readonly Pair: UntypedModel;
+  readonly Person: UntypedModel;
+  readonly user: Model;
+  readonly event: Model;
+  readonly post: Model;
+  /** Loaded with its username only. */
+  readonly partial: Model;
+  /** A user of another Sequelize instance. */
+  readonly stranger: Model;
+  /** A vote on something that is not among the models. */
+  readonly strayVote: Model & { getTarget(): Promise<unknown> };
+  /** A class of a model that has none of it. */
+  readonly classes: Readonly<Record<string, AnyCacheClass>>;
+}
+
+type AnyCacheClass = new (...args: unknown[]) => { readonly key: string; resolve(options?: object): Promise<unknown> };
+
+/** The seed's models as JavaScript has them. */
+type Untyped = { readonly [N in keyof SeedModels]: UntypedModel & AnyCacheClass };
+
+const kind =
+  (field: string, value: unknown) =>
+  ({ Kind }: World): unknown =>
+    Kind.cache.get({ [field]: value } as never);
+
+const lookups: readonly Misuse[] = [
+  // ---- key fields ----
+  ['a key field is missing', ({ models, user }) => models.Participation.cache.get({ user } as never), KeyFieldNotPassedError, '@@'],
+  ['no key field at all', ({ models }) => models.Participation.cache.get({} as never), KeyFieldNotPassedError, '@@'],
+  ['a key field that the model does not have', ({ models }) => models.User.cache.get({ nickname: 'bill' } as never), UnknownKeyFieldError, '@@'],
+  ['a misspelt key field', ({ models }) => models.User.cache.get({ usernam: 'bill' } as never), UnknownKeyFieldError, '@@'],
+  ['an extra key field', ({ models }) => models.User.cache.get({ username: 'bill', city: 'Oslo' } as never), CacheNotRegisteredError, '@@'],
+  ['an extra name', ({ models }) => models.User.cache.get({ username: 'bill', limit: 1 } as never), UnknownKeyFieldError, '@@'],
+  ['key fields of no cache', ({ models }) => models.User.cache.get({ city: 'Oslo' } as never), CacheNotRegisteredError, '@@'],
+  ['two caches at once', ({ models }) => models.User.cache.get({ id: 1, username: 'bill' } as never), CacheNotRegisteredError, '@@'],
+  ['an association and its column', ({ models, user }) => models.Participation.cache.get({ user, userId: 1 } as never), UnknownKeyFieldError, '@@'],
+  ['an association and its column, and all the rest', ({ models, user, event }) => models.Participation.cache.get({ user, userId: 1, event } as never), UnknownKeyFieldError, '@@'],
+  ['the columns of a generic foreign key', ({ models }) => models.Vote.cache.get({ targetType: 'Post', targetId: 5 } as never), UnknownKeyFieldError, '@@'],
+  ['a model without any cache to ask', ({ Person }) => Person.cache.get({ name: 'x' } as never), CacheNotRegisteredError, '@@'],
+
+  // ---- cache classes ----
+  ['class: a key field is missing', ({ models, user }) => new models.ParticipationCacheOnUserEvent(user).resolve(), KeyFieldNotPassedError, '@@'],
+  ['class: nothing is passed', ({ models }) => new models.UserCacheOnUsername().resolve(), KeyFieldNotPassedError, '@@'],
+  ['class: one value too many', ({ models }) => new models.UserCacheOnUsername('bill', 'bob').resolve(), UnknownKeyFieldError, '@@'],
+  ['class: an unknown key field', ({ models }) => new models.UserCacheOnUsername({ username: 'bill', age: 3 }).resolve(), UnknownKeyFieldError, '@@'],
+  ['class: a misspelt key field', ({ models, user }) => new models.ParticipationCacheOnUserEvent(user, { evnt: 7 }).resolve(), UnknownKeyFieldError, '@@'],
+  ['class: by position and by name', ({ models, user, event }) => new models.ParticipationCacheOnUserEvent(user, { user, event }).resolve(), UnknownKeyFieldError, '@@'],
+  ['class: an association and its column', ({ models, user, event }) => new models.ParticipationCacheOnUserEvent({ user, userId: 1, event }).resolve(), UnknownKeyFieldError, '@@'],
+  ['class: undefined by position', ({ models }) => new models.UserCacheOnUsername(undefined).resolve(), InvalidKeyValueError, '@@'],
+  ['class: instances in the wrong order', ({ models, user, event }) => new models.ParticipationCacheOnUserEvent(event, user).resolve(), WrongModelError, '@@'],
+  ['class: never registered', ({ classes }) => new classes['Unregistered']!('bill').resolve(), CacheNotRegisteredError, '@@'],
+  ['class: never registered, its key', ({ classes }) => new classes['Unregistered']!('bill').key, CacheNotRegisteredError, '@@'],
+  ['class: without model', ({ classes }) => new classes['NoModel']!('bill').resolve(), InvalidCacheClassError, '@@'],
+  ['class: derived from a registered one, but not registered', ({ classes }) => new classes['Derived']!('bill').resolve(), CacheNotRegisteredError, '@@'],
+
+  // ---- values: undefined, null, containers ----
+  ['undefined', ({ models }) => models.User.cache.get({ username: undefined } as never), InvalidKeyValueError, '@@'],
+  ['undefined as association', ({ models, event }) => models.Participation.cache.get({ user: undefined, event } as never), InvalidKeyValueError, '@@'],
+  ['undefined as bare value', ({ models }) => models.User.cache.getOrNone(undefined as never), InvalidKeyValueError, '@@'],
+  ['a list where one key is meant', ({ models }) => models.User.cache.get(['bill', 'bob'] as never), InvalidKeyValueError, '@@'],
+  ['an operator', ({ models }) => models.User.cache.get({ username: { like: 'b%' } } as never), InvalidKeyValueError, '@@'],
+  ['a function', ({ models }) => models.User.cache.get({ username: () => 'bill' } as never), InvalidKeyValueError, '@@'],
+  ['a symbol', ({ models }) => models.User.cache.get({ username: Symbol('bill') } as never), InvalidKeyValueError, '@@'],
+  ['SQL', ({ models }) => models.User.cache.get({ username: literal("'bill'") } as never), InvalidKeyValueError, '@@'],
+  ['a promise that was not awaited', ({ models }) => models.User.cache.get({ username: Promise.resolve('bill') } as never), InvalidKeyValueError, '@@'],
+  ['a bare value with two candidates', ({ Kind }) => Kind.cache.get('bill'), AmbiguousKeyError, '@@'],
+  ['a bare value with caches on several fields only', ({ models }) => models.Participation.cache.get(5 as never), AmbiguousKeyError, '@@'],
+  ['a bare value where nothing is declared', ({ Person }) => Person.cache.get('x'), AmbiguousKeyError, '@@'],
+
+  // ---- values: one kind of column each ----
+  ['INTEGER: digits and letters', kind('int', '42abc'), InvalidKeyValueError, '@@'],
+  ['INTEGER: empty', kind('int', ''), InvalidKeyValueError, '@@'],
+  ['INTEGER: a fraction', kind('int', 4.5), InvalidKeyValueError, '@@'],
+  ['INTEGER: NaN', kind('int', Number.NaN), InvalidKeyValueError, '@@'],
+  ['INTEGER: infinite', kind('int', Number.POSITIVE_INFINITY), InvalidKeyValueError, '@@'],
+  ['INTEGER: a boolean', kind('int', true), InvalidKeyValueError, '@@'],
+  ['INTEGER: a Date', kind('int', new Date(0)), InvalidKeyValueError, '@@'],
+  ['BIGINT: a number that is not exact', kind('big', 2 ** 53), InvalidKeyValueError, '@@'],
+  ['DECIMAL: text', kind('dec', 'ten'), InvalidKeyValueError, '@@'],
+  ['DECIMAL: NaN', kind('dec', Number.NaN), InvalidKeyValueError, '@@'],
+  ['FLOAT: NaN', kind('flt', Number.NaN), InvalidKeyValueError, '@@'],
+  ['FLOAT: text', kind('flt', '1,5'), InvalidKeyValueError, '@@'],
+  ['STRING: a number', kind('str', 42), InvalidKeyValueError, '@@'],
+  ['STRING: a Buffer', kind('str', Buffer.from('bill')), InvalidKeyValueError, '@@'],
+  ['STRING: very long, and not a text', kind('str', ['x'.repeat(500)]), InvalidKeyValueError, '@@'],
+  ['STRING BINARY: a number', kind('bin', 42), InvalidKeyValueError, '@@'],
+  ['UUID: not one', kind('uuid', '12345678-1234-1234-1234-12345678901'), InvalidKeyValueError, '@@'],
+  ['ENUM: not a member', kind('state', 'lost'), InvalidKeyValueError, '@@'],
+  ['BOOLEAN: text', kind('flag', 'true'), InvalidKeyValueError, '@@'],
+  ['BOOLEAN: 2', kind('flag', 2), InvalidKeyValueError, '@@'],
+  ['DATE: invalid', kind('at', new Date('never')), InvalidKeyValueError, '@@'],
+  ['DATE: text without a time zone', kind('at', '2024-02-29 12:00:00'), InvalidKeyValueError, '@@'],
+  ['DATE: a day that does not exist', kind('at', '2024-02-30T12:00:00Z'), InvalidKeyValueError, '@@'],
+  ['DATEONLY: a Date', kind('day', new Date(0)), InvalidKeyValueError, '@@'],
+  ['DATEONLY: a day that does not exist', kind('day', '2024-02-30'), InvalidKeyValueError, '@@'],
+  ['TIME: not one', kind('time', 'noon'), InvalidKeyValueError, '@@'],
+  ['TIME: in another spelling', kind('time', '7:30'), InvalidKeyValueError, '@@'],
+  ['BLOB: text', kind('blob', 'bill'), InvalidKeyValueError, '@@'],
+
+  // ---- instances ----
+  ['an instance of another model', ({ models, event }) => models.Participation.cache.get({ user: event, event } as never), WrongModelError, '@@'],
+  ['an instance of the same model of another Sequelize', ({ models, stranger, event }) => models.Participation.cache.get({ user: stranger, event } as never), WrongModelError, '@@'],
+  ['an instance under the name of the column', ({ models, user, event }) => models.Participation.cache.get({ userId: models.Post.build({}), event, user } as never), UnknownKeyFieldError, '@@'],
+  ['an instance for an attribute', ({ models, user }) => models.User.cache.get({ username: user } as never), WrongModelError, '@@'],
+  ['an instance of the model itself', ({ models, user }) => models.User.cache.get(user as never), WrongModelError, '@@'],
+  ['an instance that is not saved', ({ models, event }) => models.Participation.cache.get({ user: models.User.build({ username: 'new' }), event } as never), UnsavedInstanceError, '@@'],
+  ['an instance with an id that is not saved', ({ models, event }) => models.Participation.cache.get({ user: models.User.build({ id: 77 }), event } as never), UnsavedInstanceError, '@@'],
+  ['an instance that was loaded without its key', ({ models, partial, event }) => models.Participation.cache.get({ user: partial, event } as never), UnsavedInstanceError, '@@'],
+  ["an instance's JSON", ({ models, user, event }) => models.Participation.cache.get({ user: user.toJSON(), event } as never), InvalidKeyValueError, '@@'],
+
+  // ---- generic foreign keys ----
+  ['generic: an unknown type', ({ models }) => models.Vote.cache.get({ target: ['User', 5] } as never), UnknownTargetTypeError, '@@'],
+  ['generic: a hostile type', ({ models }) => models.Vote.cache.get({ target: ['Posts; DROP TABLE Posts', 5] } as never), UnknownTargetTypeError, '@@'],
+  ['generic: the name of a property of every object', ({ models }) => models.Vote.cache.get({ target: ['constructor', 5] } as never), UnknownTargetTypeError, '@@'],
+  ['generic: an instance of no target', ({ models, user }) => models.Vote.cache.get({ target: user } as never), UnknownTargetTypeError, '@@'],
+  ['generic: an instance that is not saved', ({ models }) => models.Vote.cache.get({ target: models.Post.build({}) } as never), UnsavedInstanceError, '@@'],
+  ['generic: an id alone', ({ models }) => models.Vote.cache.get({ target: 5 } as never), InvalidKeyValueError, '@@'],
+  ['generic: half a pair', ({ models }) => models.Vote.cache.get({ target: ['Post'] } as never), InvalidKeyValueError, '@@'],
+  ['generic: a pair the other way round', ({ models }) => models.Vote.cache.get({ target: [5, 'Post'] } as never), InvalidKeyValueError, '@@'],
+  ['generic: a pair by name', ({ models }) => models.Vote.cache.get({ target: { type: 'Post', id: 5 } } as never), InvalidKeyValueError, '@@'],
+  ['generic: a pair with null', ({ models }) => models.Vote.cache.get({ target: ['Post', null] } as never), InvalidKeyValueError, '@@'],
+  ['generic: a pair with a wrong id', ({ models }) => models.Vote.cache.get({ target: ['Post', '5x'] } as never), InvalidKeyValueError, '@@'],
+  ['generic: undefined', ({ models }) => models.Vote.cache.get({ target: undefined } as never), InvalidKeyValueError, '@@'],
+  ['generic: the row refers to an unknown type', ({ strayVote }) => strayVote.getTarget(), UnknownTargetTypeError, '@@'],
+
+  // ---- the manager's methods ----
+  ['getMany of one key', ({ models }) => models.User.cache.getMany('bill' as never), InvalidKeyValueError, '@@'],
+  ['getMany of parameters by name', ({ models }) => models.User.cache.getMany({ username: 'bill' } as never), InvalidKeyValueError, '@@'],
+  ['getMany of nothing', ({ models }) => models.User.cache.getMany(undefined as never), InvalidKeyValueError, '@@'],
+  ['getMany with one wrong key', ({ models }) => models.User.cache.getMany([{ username: 'bill' }, { username: 5 }] as never), InvalidKeyValueError, '@@'],
+  ['getOr404 with a wrong value', ({ models }) => models.User.cache.getOr404({ username: 5 } as never), InvalidKeyValueError, '@@'],
+  ['getQuery with a wrong value', ({ models }) => models.User.cache.getQuery({ username: 5 } as never), InvalidKeyValueError, '@@'],
+  ['getKey with a wrong value', ({ models }) => models.User.cache.getKey({ username: 5 } as never), InvalidKeyValueError, '@@'],
+  ['invalidate with a wrong value', ({ models }) => models.User.cache.invalidate({ username: 5 } as never), InvalidKeyValueError, '@@'],
+  ['invalidate an instance of another model', ({ models, event }) => models.User.cache.invalidate(event as never), WrongModelError, '@@'],
+  ['invalidate an instance that is not saved', ({ models }) => models.User.cache.invalidate(models.User.build({ username: 'new' }) as never), UnsavedInstanceError, '@@'],
+  ['invalidate an instance that was loaded without its key', ({ models, partial }) => models.User.cache.invalidate(partial as never), UnsavedInstanceError, '@@'],
+  ['an unknown read option', ({ models }) => models.User.cache.get({ username: 'bill' } as never, { transacton: null } as never), InvalidOptionError, '@@'],
+  ['an option of findOne', ({ models }) => models.User.cache.get({ username: 'bill' } as never, { include: [] } as never), InvalidOptionError, '@@'],
+  ['an unknown read option of a class', ({ models }) => new models.UserCacheOnUsername('bill').resolve({ raw: true }), InvalidOptionError, '@@'],
+  ['a transaction in place of the options', ({ models }) => models.User.cache.get({ username: 'bill' } as never, null as never), InvalidOptionError, '@@'],
+  ['refresh and cacheOnly together', ({ models }) => models.User.cache.get({ username: 'bill' } as never, { refresh: true, cacheOnly: true }), InvalidOptionError, '@@'],
+
+  // ---- scopes ----
+  ['scope(…).cache', ({ models }) => (models.User.scope(null as never) as unknown as UntypedModel).cache.get({ username: 'bill' } as never), ScopedModelError, '@@'],
+  ['unscoped().cache', ({ models }) => (models.User.unscoped() as unknown as UntypedModel).cache.get({ username: 'bill' } as never), ScopedModelError, '@@'],
+  ["schema('s').cache", ({ models }) => (models.User.schema('s') as unknown as UntypedModel).cache.getKey({ username: 'bill' } as never), ScopedModelError, '@@'],
+];
+
+describe('wrong lookups', () => {
+  let world: World;
+
+  before(async () => {
+    const backend = await openBackend('sqlite');
+    const seed = defineSeedModels(backend.sequelize);
+    const Kind = defineKinds(backend.sequelize);
+    const Pair = backend.sequelize.define('Pair', { a: DataTypes.STRING, b: DataTypes.STRING }, { timestamps: false });
+    cached(Pair, { keys: ['a', 'b'] });
+    const Person = backend.sequelize.define('Person', { name: DataTypes.STRING }, { timestamps: false });
+    cached(Person, {});
+    class Unregistered extends InstanceCache<InstanceType<SeedModels['User']>> {
+      static model = seed.User;
+      static keyFields = ['username'] as const;
+    }
+    class NoModel extends InstanceCache<Model> {
+      static keyFields = ['username'] as const;
+    }
+    class Derived extends seed.UserCacheOnUsername {}
+    backend.setup();
+    await backend.sequelize.sync();
+    const user = await seed.User.create({ username: 'bill1992' });
+    const event = await seed.Event.create({ name: 'launch' });
+    const post = await seed.Post.create({ title: 'a post' });
+    const strayVote = await seed.Vote.create({ userId: user.id, targetType: 'Users', targetId: 1, value: 1 });
+    const partial = await seed.User.findOne({ attributes: ['username'], rejectOnEmpty: true });
+    const other = await openBackend('sqlite');
+    const stranger = defineSeedModels(other.sequelize).User.build({ id: 1, username: 'bill1992' }, { isNewRecord: false });
+    await other.close();
+    world = {
+      backend,
+      models: seed as unknown as Untyped,
+      Kind,
+      Pair: Pair as unknown as UntypedModel,
+      Person: Person as unknown as UntypedModel,
+      user,
+      event,
+      post,
+      partial,
+      stranger,
+      strayVote: strayVote as unknown as World['strayVote'],
+      classes: { Unregistered, NoModel, Derived } as unknown as World['classes'],
+    };
+  });
+  after(() => world.backend.close());
+
+  for (const [what, does, ErrorClass, message] of lookups) {
+    it(what, async () => {
+      const { backend, models } = world;
+      backend.reset();
+      assertIs(await thrownBy(() => does(world)), ErrorClass, message);
+      assert.deepEqual(backend.sql, [], 'no statement is sent');
+      assert.equal(backend.store.roundTrips, 0, 'the store is not asked');
+      const found = (await models.User.cache.get({ username: 'bill1992' } as never)) as Model;
+      assert.equal(found.get('id'), world.user.get('id'));
+    });
+  }
+
+  it('cacheOnly: what is not in the cache', async () => {
+    const { models } = world;
+    assertIs(
+      await thrownBy(() => models.User.cache.get({ username: 'cold' } as never, { cacheOnly: true })),
+      NotInCacheError,
+      '@@',
+    );
+    assertIs(
+      await thrownBy(() => new models.UserCacheOnUsername('colder').resolve({ cacheOnly: true })),
+      NotInCacheError,
+      '@@',
+    );
+    assert.equal(await models.User.cache.getOrNone({ username: 'coldest' } as never, { cacheOnly: true }), undefined);
+  });
+});
+
+// ---- Declarations and set-up --------------------------------------------------------------------
+
+/** Something wrong with what is declared or set up on a Sequelize instance that has no models yet. */
+type Misdeclared = readonly [what: string, does: (sequelize: Sequelize) => unknown, error: ErrorClass, message: string];
+
+const store = new MemoryStore();
+
+function book(sequelize: Sequelize, options: object = {}): typeof Model & (new () => Model) {
+  return sequelize.define('Book', { title: DataTypes.STRING, data: DataTypes.JSON, kind: DataTypes.STRING, shelf: new DataTypes.VIRTUAL(DataTypes.STRING) }, { timestamps: false, ...options }) as typeof Model & (new () => Model);
+}
+
+/** `setupCache` after `withCache` with these options. */
+const declaring =
+  (options: object, modelOptions: object = {}) =>
+  (sequelize: Sequelize): unknown => {
+    const Book = book(sequelize, modelOptions);
+    const Author = sequelize.define('Author', { name: DataTypes.STRING }, { timestamps: false });
+    const Page = sequelize.define('Page', { number: DataTypes.INTEGER }, { timestamps: false });
+    Book.belongsTo(Author, { as: 'author' });
+    Book.hasMany(Page, { as: 'pages' });
+    Book.hasOne(Page, { as: 'cover', foreignKey: 'coverOf' });
+    cached(Book, options);
+    return setupCache(sequelize, { store });
+  };
+
+const settingUp =
+  (options: unknown) =>
+  (sequelize: Sequelize): unknown => {
+    book(sequelize);
+    return setupCache(sequelize, options as never);
+  };
+
+/** A cache class of a Book with these static members. */
+const registering =
+  (members: object) =>
+  (sequelize: Sequelize): unknown => {
+    class BookCacheOnTitle extends InstanceCache<Model> {}
+    Object.assign(BookCacheOnTitle, { model: book(sequelize), keyFields: ['title'] }, members);
+    registerCache(BookCacheOnTitle as unknown as CacheClass);
+    return setupCache(sequelize, { store });
+  };
+
+const generic = { target: { type: 'kind', id: 'id', models: () => [] } };
+
+const declarations: readonly Misdeclared[] = [
+  // ---- withCache ----
+  ['withCache of nothing', () => withCache(undefined as never, { keys: [] } as never), InvalidOptionError, '@@'],
+  ['withCache of an instance', (sequelize) => withCache(book(sequelize).build() as never, {} as never), InvalidOptionError, '@@'],
+  ['withCache of a class that is no model', () => withCache(class NotAModel {} as never, {} as never), InvalidOptionError, '@@'],
+  ['the mixin of a class that is no model', () => withCache(Map as never), InvalidOptionError, '@@'],
+  ['withCache twice', (sequelize) => { const Book = book(sequelize); cached(Book, { keys: ['title'] }); cached(Book, { keys: ['title'] }); }, AlreadyCachedError, '@@'],
+  ['withCache and cacheMeta', (sequelize) => {
+    class Book extends withCache(Model) { static cacheMeta = { keys: ['id'] }; }
+    Book.init({}, { sequelize, modelName: 'Book' });
+    cached(Book, { keys: ['id'] });
+    setupCache(sequelize, { store });
+  }, AlreadyCachedError, '@@'],
+  ['an unknown option of withCache', declaring({ key: ['title'] }), InvalidOptionError, '@@'],
+  ['options that are no object', declaring(['title']), InvalidOptionError, '@@'],
+  ['options that are null', declaring(null as never), InvalidOptionError, '@@'],
+  ['keys that are no list', declaring({ keys: 'title' }), InvalidOptionError, '@@'],
+  ['a key that is no name', declaring({ keys: [{ fields: ['title'] }] }), InvalidOptionError, '@@'],
+  ['a key without fields', declaring({ keys: [[]] }), InvalidOptionError, '@@'],
+  ['keys under both names', declaring({ keys: ['title'], getKeyFieldsList: ['title'] }), InvalidOptionError, '@@'],
+  ['a key declared twice', declaring({ keys: ['title', ['title']] }), InvalidOptionError, '@@'],
+  ['a key field twice in one key', declaring({ keys: [['title', 'title']] }), InvalidOptionError, '@@'],
+  ['an association and its column in one key', declaring({ keys: [['author', 'authorId']] }), InvalidKeyFieldError, '@@'],
+  ['a timeout of zero', declaring({ timeout: 0 }), InvalidOptionError, '@@'],
+  ['a timeout in milliseconds', declaring({ timeout: 604_800_000 }), InvalidOptionError, '@@'],
+  ['a version that is no version', declaring({ version: {} }), InvalidOptionError, '@@'],
+  ['caches that are no list', declaring({ caches: 'BookCacheOnTitle' }), InvalidOptionError, '@@'],
+  ['caches that are not defined yet', declaring({ caches: [undefined] }), InvalidCacheClassError, '@@'],
+  ['a cache class that is none', declaring({ caches: [Map] }), InvalidCacheClassError, '@@'],
+  ['cacheMeta with an unknown option', (sequelize) => {
+    class Book extends withCache(Model) { static cacheMeta = { key: ['id'] }; }
+    Book.init({}, { sequelize, modelName: 'Book' });
+    setupCache(sequelize, { store });
+  }, InvalidOptionError, '@@'],
+
+  // ---- key fields ----
+  ['an unknown key field', declaring({ keys: ['isbn'] }), InvalidKeyFieldError, '@@'],
+  ['a misspelt key field', declaring({ keys: ['titel'] }), InvalidKeyFieldError, '@@'],
+  ["an association's column", declaring({ keys: ['authorId'] }), InvalidKeyFieldError, '@@'],
+  ['a hasMany association', declaring({ keys: ['pages'] }), InvalidKeyFieldError, '@@'],
+  ['a hasOne association', declaring({ keys: ['cover'] }), InvalidKeyFieldError, '@@'],
+  ['a JSON column', declaring({ keys: ['data'] }), InvalidKeyFieldError, '@@'],
+  ['a virtual attribute', declaring({ keys: ['shelf'] }), InvalidKeyFieldError, '@@'],
+  ['a column of a generic foreign key', declaring({ keys: ['kind'], genericForeignKeys: generic }), InvalidKeyFieldError, '@@'],
+  ['a generic foreign key named like an attribute', declaring({ genericForeignKeys: { title: generic.target } }), InvalidKeyFieldError, '@@'],
+  ['a generic foreign key named like an association', declaring({ genericForeignKeys: { author: generic.target } }), InvalidKeyFieldError, '@@'],
+  ['a generic foreign key of an unknown column', declaring({ genericForeignKeys: { target: { ...generic.target, type: 'targetType' } } }), InvalidKeyFieldError, '@@'],
+  ['a generic foreign key of a JSON column', declaring({ genericForeignKeys: { target: { ...generic.target, id: 'data' } } }), InvalidKeyFieldError, '@@'],
+  ['a generic foreign key without models', declaring({ genericForeignKeys: { target: { type: 'kind', id: 'id' } } }), InvalidOptionError, '@@'],
+  ['generic foreign keys as a list', declaring({ genericForeignKeys: ['target'] }), InvalidOptionError, '@@'],
+
+  // ---- models ----
+  ['a model without primary key', (sequelize) => {
+    const Log = book(sequelize);
+    Log.removeAttribute('id');
+    cached(Log, { keys: ['title'] });
+    setupCache(sequelize, { store });
+  }, NoPrimaryKeyError, '@@'],
+  ['a model whose primary key cannot be a key', (sequelize) => {
+    const Log = sequelize.define('Log', { where: { type: DataTypes.GEOMETRY, primaryKey: true } });
+    cached(Log, {});
+    setupCache(sequelize, { store });
+  }, NoPrimaryKeyError, '@@'],
+  ['a default scope with include', declaring({ keys: ['title'] }, { defaultScope: { include: ['author'] } }), UnsupportedScopeError, '@@'],
+  ['a default scope with a literal', declaring({ keys: ['title'] }, { defaultScope: { where: literal('published <= NOW()') } }), UnsupportedScopeError, '@@'],
+  ['a default scope with a literal value', declaring({ keys: ['title'] }, { defaultScope: { where: { title: literal('USER()') } } }), UnsupportedScopeError, '@@'],
+  ['a default scope on an unknown attribute', declaring({ keys: ['title'] }, { defaultScope: { where: { '$author.name$': 'Ann' } } }), UnsupportedScopeError, '@@'],
+  ['a default scope with limit', declaring({ keys: ['title'] }, { defaultScope: { limit: 1 } }), UnsupportedScopeError, '@@'],
+  ['a default scope ordered by an expression', declaring({ keys: ['title'] }, { defaultScope: { order: literal('RAND()') } }), UnsupportedScopeError, '@@'],
+  ['a default scope ordered by another table', declaring({ keys: ['title'] }, { defaultScope: { order: [['author', 'name', 'ASC']] } }), UnsupportedScopeError, '@@'],
+  ['a default scope with an aggregate', declaring({ keys: ['title'] }, { defaultScope: { attributes: { include: [[literal('1'), 'one']] } } }), UnsupportedScopeError, '@@'],
+  ['a default scope with an unknown attribute', declaring({ keys: ['title'] }, { defaultScope: { attributes: ['isbn'] } }), UnsupportedScopeError, '@@'],
+
+  // ---- cache classes ----
+  ['register nothing', () => registerCache(undefined as never), InvalidCacheClassError, '@@'],
+  ['register a class that is no cache class', () => registerCache(Map as never), InvalidCacheClassError, '@@'],
+  ['register a cache class without model', registering({ model: undefined }), InvalidCacheClassError, '@@'],
+  ['register a cache class with a model by name', registering({ model: 'Book' }), InvalidCacheClassError, '@@'],
+  ['register a cache class without key fields', registering({ keyFields: undefined }), InvalidCacheClassError, '@@'],
+  ['register a cache class with no key field', registering({ keyFields: [] }), InvalidCacheClassError, '@@'],
+  ['register a cache class with a name as list', registering({ keyFields: 'title' }), InvalidCacheClassError, '@@'],
+  ['a cache class with an unknown key field', registering({ keyFields: ['tilte'] }), InvalidKeyFieldError, '@@'],
+  ['a cache class with a key field twice', registering({ keyFields: ['title', 'title'] }), InvalidOptionError, '@@'],
+  ['a cache class with a timeout of zero', registering({ timeout: 0 }), InvalidOptionError, '@@'],
+  ['a cache class with a timeout as text', registering({ timeout: '60' }), InvalidOptionError, '@@'],
+  ['a cache class with a timeout in milliseconds', registering({ timeout: 604_800_000 }), InvalidOptionError, '@@'],
+  ['a cache class with a version that is none', registering({ version: null }), InvalidOptionError, '@@'],
+  ['two cache classes of one name', (sequelize) => {
+    const model = book(sequelize);
+    const sameName = () => class BookCacheOnTitle extends InstanceCache<Model> { static model = model; static keyFields = ['title'] as const; };
+    registerCache(sameName());
+    registerCache(sameName());
+    setupCache(sequelize, { store });
+  }, DuplicateCacheNameError, '@@'],
+  ['a cache class without a name', (sequelize) => {
+    const model = book(sequelize);
+    registerCache((() => class extends InstanceCache<Model> { static model = model; static keyFields = ['title'] as const; })());
+    setupCache(sequelize, { store });
+  }, InvalidCacheClassError, '@@'],
+  ['a cache class in the list of another model', (sequelize) => {
+    const model = book(sequelize);
+    const Author = sequelize.define('Author', {});
+    class BookCacheOnTitle extends InstanceCache<Model> { static model = model; static keyFields = ['title'] as const; }
+    cached(Author, { caches: [BookCacheOnTitle] });
+    setupCache(sequelize, { store });
+  }, InvalidCacheClassError, '@@'],
+
+  // ---- setupCache ----
+  ['setupCache of nothing', () => setupCache(undefined as never, { store }), InvalidOptionError, '@@'],
+  ['setupCache of a model', (sequelize) => setupCache(book(sequelize) as never, { store }), InvalidOptionError, '@@'],
+  ['setupCache twice', (sequelize) => { setupCache(sequelize, { store }); setupCache(sequelize, { store }); }, AlreadyCachedError, '@@'],
+  ['set up with null', settingUp(null), InvalidOptionError, '@@'],
+  ['set up with a store in place of the options', settingUp(store), InvalidOptionError, '@@'],
+  ['set up without a store', settingUp({}), InvalidOptionError, '@@'],
+  ['set up with an address as store', settingUp({ store: '127.0.0.1:11211' }), InvalidOptionError, '@@'],
+  ['set up with a store that is none', settingUp({ store: new Map() }), InvalidOptionError, '@@'],
+  ['an unknown option', settingUp({ store, ttl: 5 }), InvalidOptionError, '@@'],
+  ['prefix: a space', settingUp({ store, prefix: 'my app' }), InvalidOptionError, '@@'],
+  ['prefix: empty', settingUp({ store, prefix: '' }), InvalidOptionError, '@@'],
+  ['prefix: too long', settingUp({ store, prefix: 'p'.repeat(33) }), InvalidOptionError, '@@'],
+  ['alias: empty', settingUp({ store, alias: '' }), InvalidOptionError, '@@'],
+  ['alias: too long', settingUp({ store, alias: 'a'.repeat(65) }), InvalidOptionError, '@@'],
+  ['alias: a number', settingUp({ store, alias: 5 }), InvalidOptionError, '@@'],
+  ['timeout: zero', settingUp({ store, timeout: 0 }), InvalidOptionError, '@@'],
+  ['timeout: a fraction', settingUp({ store, timeout: 0.5 }), InvalidOptionError, '@@'],
+  ['timeout: text', settingUp({ store, timeout: '60' }), InvalidOptionError, '@@'],
+  ['timeout: NaN', settingUp({ store, timeout: Number.NaN }), InvalidOptionError, '@@'],
+  ['timeout: over a year', settingUp({ store, timeout: 31_536_001 }), InvalidOptionError, '@@'],
+  ['writeLease: 1', settingUp({ store, writeLease: 1 }), InvalidOptionError, '@@'],
+  ['writeLease: 301', settingUp({ store, writeLease: 301 }), InvalidOptionError, '@@'],
+  ['leaseWait: negative', settingUp({ store, leaseWait: -1 }), InvalidOptionError, '@@'],
+  ['onStoreFailure: unknown', settingUp({ store, onStoreFailure: 'ignore' }), InvalidOptionError, '@@'],
+  ['bulkInvalidationLimit: infinite', settingUp({ store, bulkInvalidationLimit: Number.POSITIVE_INFINITY }), InvalidOptionError, '@@'],
+  ['maxBatch: zero', settingUp({ store, maxBatch: 0 }), InvalidOptionError, '@@'],
+  ['maxConcurrentLoads: zero', settingUp({ store, maxConcurrentLoads: 0 }), InvalidOptionError, '@@'],
+  ['maxHints: null', settingUp({ store, maxHints: null }), InvalidOptionError, '@@'],
+  ['maxUndelivered: a bigint', settingUp({ store, maxUndelivered: 5n }), InvalidOptionError, '@@'],
+];
+
+describe('wrong declarations and set-ups', () => {
+  for (const [what, does, ErrorClass, message] of declarations) {
+    it(what, async () => {
+      const backend = await openBackend('sqlite');
+      const { SEQUELIZE_FLASH_MEMCACHED: servers } = process.env;
+      delete process.env.SEQUELIZE_FLASH_MEMCACHED;
+      let left: FlashCache | undefined;
+      try {
+        const thrown = await thrownBy(() => {
+          left = does(backend.sequelize) as FlashCache | undefined;
+        });
+        assertIs(thrown, ErrorClass, message);
+        assert.deepEqual(backend.sql, []);
+        // Nothing of it is left: a right set-up of another instance works.
+        const right = await openBackend('sqlite');
+        try {
+          const { User } = defineSeedModels(right.sequelize);
+          right.setup();
+          await right.sequelize.sync();
+          await User.create({ username: 'ann' });
+          assert.equal((await User.cache.get({ username: 'ann' })).username, 'ann');
+        } finally {
+          await right.close();
+        }
+      } finally {
+        if (servers !== undefined) process.env.SEQUELIZE_FLASH_MEMCACHED = servers;
+        await left?.close(0);
+        await backend.close();
+      }
+    });
+  }
+});
+
+/** What a call throws or rejects with. */
+async function thrownBy(call: () => unknown): Promise<unknown> {
+  try {
+    await call();
+  } catch (error) {
+    return error;
+  }
+  return assert.fail('No error was thrown.');
+}
+
+function assertIs(error: unknown, ErrorClass: ErrorClass, message: string): void {
+  if (process.env.PRINT_MISUSE) console.log(`##${JSON.stringify({ given: message, error: (error as Error)?.constructor?.name, want: ErrorClass.name, actual: (error as Error)?.message })}`);
+  assert.ok(error instanceof ErrorClass, `${ErrorClass.name} was expected; thrown was ${String(error)}`);
+  assert.equal(error.message, message);
+  assert.equal(error.name, ErrorClass.name);
+}

@@ -1,0 +1,79 @@
+/**
+ * The oracle: whatever was written before, in whichever way, a lookup through the cache gives what
+ * `findOne` gives at the same point.
+ *
+ * Thousands of random operations by seed; a failure is shortened and printed as a plan.
+ *
+ *   SEED=… npm test -- oracle/oracle            the same operations again
+ *   ORACLE_OPERATIONS=100000 npm test -- …      more of them, on each stack
+ *   ORACLE_PLAN=plan.json npm test -- …         a printed plan instead
+ */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { describe, it, type TestContext } from 'node:test';
+import type { Store } from '../../src/index.js';
+import { seed } from '../support/seed.js';
+import { makePlan, sizeOf, type Plan } from './plan.js';
+import { Random } from './random.js';
+import { OracleFailure, runPlan, type Tally } from './run.js';
+import { shrink } from './shrink.js';
+import { hitsOf, openStack, type StackName } from './stacks.js';
+
+const operations = Number(process.env.ORACLE_OPERATIONS ?? 6000);
+const shrinkMs = Number(process.env.ORACLE_SHRINK_MS ?? 60_000);
+const givenPlan = process.env.ORACLE_PLAN;
+const chosenSeed = seed();
+
+type Disturb = (store: Store) => Store;
+
+describe('oracle', () => {
+  for (const name of ['mariadb', 'sqlite', 'two'] as const) {
+    it(`${name}: every lookup is what findOne gives`, async (t) => {
+      t.diagnostic(`SEED=${chosenSeed} ORACLE_OPERATIONS=${operations}`);
+      await check(t, name);
+    });
+  }
+});
+
+async function check(t: TestContext, name: StackName): Promise<void> {
+  const plan =
+    givenPlan === undefined
+      ? makePlan(new Random(chosenSeed), operations, name === 'two' ? 2 : 1)
+      : (JSON.parse(readFileSync(givenPlan, 'utf8')) as Plan);
+  const began = performance.now();
+  const { failure, tally, hits, lookups } = await run(name, plan);
+  if (failure !== undefined) {
+    const fails = async (less: Plan): Promise<boolean> => (await run(name, less)).failure !== undefined;
+    const short = await shrink(plan.slice(0, failure.step + 1), fails, shrinkMs);
+    const last = (await run(name, short)).failure ?? failure;
+    assert.fail(`SEED=${chosenSeed} ORACLE_OPERATIONS=${operations}: stale in step ${failure.step}.\n${last.message}\nShortened plan:\n${JSON.stringify(short)}`);
+  }
+  assert.ok(tally !== undefined);
+  const refused = Array.from(tally.refused, ([error, times]) => `${times} ${error}`).join(', ');
+  t.diagnostic(
+    `${sizeOf(plan)} operations in ${tally.steps} steps: ${tally.lookups} lookups, ${tally.writes} writes (refused: ${refused || 'none'}); ` +
+      `${hits} of ${lookups} cached reads were hits (${Math.round((100 * hits) / lookups)} %); ${Math.round((performance.now() - began) / 1000)} s`,
+  );
+  // Without hits there would be nothing to be stale.
+  if (givenPlan === undefined) assert.ok(hits / lookups > 0.3, `only ${hits} of ${lookups} lookups were hits`);
+}
+
+interface Run {
+  readonly failure?: OracleFailure;
+  readonly tally?: Tally;
+  readonly hits: number;
+  readonly lookups: number;
+}
+
+async function run(name: StackName, plan: Plan, disturb?: Disturb): Promise<Run> {
+  const stack = await openStack(name, disturb);
+  try {
+    const tally = await runPlan(plan, stack.worlds);
+    return { tally, ...hitsOf(stack.caches) };
+  } catch (error) {
+    if (!(error instanceof OracleFailure)) throw error;
+    return { failure: error, hits: 0, lookups: 0 };
+  } finally {
+    await stack.close();
+  }
+}
