@@ -10,6 +10,7 @@ import { resolveOptions, show, type SetupOptions } from './options.js';
 import { memcachedFromEnv } from './stores/memcached.js';
 import type { Store } from './stores/store.js';
 import type { CacheStats } from './types.js';
+import { restoreCache } from './with-cache.js';
 
 /** The cache of one Sequelize instance. */
 export interface FlashCache {
@@ -60,7 +61,7 @@ export function setupCache(sequelize: Sequelize, options: SetupOptions = {}): Fl
   }
   const coherence = new Coherence(store, resolved);
   const loader = new Loader(coherence, resolved);
-  const registry = new Registry(sequelize, new KeySpace(resolved.prefix, alias), resolved, loader, coherence);
+  const registry = new Registry(sequelize, new KeySpace(resolved.prefix, alias), resolved, loader, coherence, restoreCache);
   try {
     registry.bind();
   } catch (error) {

@@ -20,8 +20,23 @@ export const withCache: WithCache = ((target: AnyClass, options?: ModelOptions):
   if (options === undefined) return mixin(target as unknown as ModelBase);
   declare(target, options);
   addCache(target);
+  // After the class's static fields are there.
+  queueMicrotask(() => {
+    restoreCache(target);
+  });
   return managerOf(target);
 }) as WithCache;
+
+/**
+ * Makes `cache` an accessor again where a class field took its place: `static cache = withCache(…)`
+ * defines a plain value, and `User.unscoped().cache` would inherit it and answer for the default scope.
+ */
+export function restoreCache(model: AnyClass): void {
+  for (let c: unknown = model; typeof c === 'function' && c !== Model; c = Object.getPrototypeOf(c)) {
+    const own = Object.getOwnPropertyDescriptor(c, 'cache');
+    if (own?.value !== undefined && own.value === managerOf(c as AnyClass)) addCache(c as AnyClass);
+  }
+}
 
 /**
  * Registers a cache class with its model: `registerCache(UserCacheOnUsername)`, or as a decorator.

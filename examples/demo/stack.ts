@@ -19,7 +19,7 @@ export interface Stack {
 export async function sqliteAndMemory(): Promise<Stack> {
   const dialectModule = await createSqliteModule();
   return {
-    title: 'SQLite and the memory store (npm start -- --mysql: MySQL and memcached)',
+    title: 'SQLite and the memory store',
     store: new MemoryStore(),
     ignoresAccents: false,
     connect: (logging) => Promise.resolve(new Sequelize({ dialect: 'sqlite', dialectModule, storage: 'demo.db', logging })),

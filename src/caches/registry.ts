@@ -87,6 +87,8 @@ export class Registry {
     private readonly options: ResolvedOptions,
     private readonly reader: Reader,
     private readonly voider: Voider,
+    /** Gives a model its `cache`, if it has not kept it. */
+    private readonly restoreCache: (model: ModelStatic<Model>) => void,
   ) {
     registries.set(sequelize, this);
   }
@@ -301,6 +303,7 @@ export class Registry {
       Object.defineProperty(model, 'DoesNotExist', { value: doesNotExistOf(model), configurable: true });
     }
     this.#defineTargetGetters(model, generics);
+    this.restoreCache(model);
   }
 
   #countersOf(name: string): Counters {

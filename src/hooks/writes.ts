@@ -107,6 +107,8 @@ function planModel(
     : type === QueryTypes.BULKUPDATE && Array.isArray(fields)
       ? new Set(fields as string[])
       : 'all';
+  // A row that moves to another primary key may have been missing there.
+  if (set instanceof Set && bound.cached.primaryKey.some(({ name }) => set.has(name))) return voidTable();
   const primaryKeys = primaryKeysOf(where, bound);
   if (primaryKeys !== undefined && primaryKeys.length > rowLimit) return voidTable();
   return planRows(bound, set, primaryKeys, where, effects);
@@ -222,8 +224,9 @@ function voidCascades(
   seen = new Set<string>(),
 ): void {
   const parent = model.tableName;
-  if (seen.has(parent) || (changed !== 'all' && changed.size === 0)) return;
-  seen.add(parent);
+  const visit = JSON.stringify([parent, changed === 'all' || [...changed]]);
+  if (seen.has(visit) || (changed !== 'all' && changed.size === 0)) return;
+  seen.add(visit);
   for (const child of registry.sequelize.modelManager.all as unknown as readonly ModelStatic<Model>[]) {
     for (const [name, attribute] of Object.entries(child.getAttributes())) {
       const { references } = attribute;
@@ -231,7 +234,7 @@ function voidCascades(
       if (references === undefined || rule === undefined || /^(restrict|no action)$/i.test(rule)) continue;
       const { model: target, key }: { model?: unknown; key?: string } = typeof references === 'string' ? { model: references } : references;
       const table = typeof target === 'string' ? target : (target as { readonly tableName?: string } | undefined)?.tableName;
-      if (table !== parent || (changed !== 'all' && !changed.has(key ?? model.primaryKeyField))) continue;
+      if (table !== parent || (changed !== 'all' && key !== undefined && !changed.has(key))) continue;
       for (const bound of registry.ofTable(child)) effects.table(bound);
       const gone = changed === 'all' && /cascade/i.test(rule);
       voidCascades(child, registry, effects, gone ? 'all' : new Set([attribute.field ?? name]), seen);

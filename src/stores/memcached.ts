@@ -448,6 +448,8 @@ class Connection {
   /** Commands that were sent before the socket was connected. */
   readonly #waiting: Command[] = [];
   #deadlineTimer: NodeJS.Timeout | undefined;
+  /** The command that is overdue and was given more time. */
+  #reprieved: Command | undefined;
 
   constructor(address: ServerAddress, Client: ClientConstructor, timeoutMs: number, owner: ConnectionOwner) {
     this.#address = address;
@@ -570,28 +572,25 @@ class Connection {
   /**
    * Replies come in the order of the commands, and all have the same deadline: one timer for the
    * oldest command does for all of them, and is set anew at most once per deadline.
+   *
+   * A timer that fires late means that this process was blocked. Then the reply may be there and
+   * not read yet, or may not even have found room to arrive, so the command gets that time back,
+   * once; and always a millisecond, in which sockets are read.
    */
   #checkDeadlineIn(milliseconds: number): NodeJS.Timeout {
+    const due = performance.now() + milliseconds;
     return setTimeout(() => {
       this.#deadlineTimer = undefined;
       const oldest = this.#oldest();
       if (oldest === undefined) return;
-      const left = oldest.deadline - performance.now();
-      if (left > 0) this.#deadlineTimer = this.#checkDeadlineIn(Math.ceil(left));
-      else this.#giveUpUnlessRead(oldest);
+      const now = performance.now();
+      if (now < oldest.deadline) {
+        this.#deadlineTimer = this.#checkDeadlineIn(Math.ceil(oldest.deadline - now));
+      } else if (oldest !== this.#reprieved) {
+        this.#reprieved = oldest;
+        this.#deadlineTimer = this.#checkDeadlineIn(Math.ceil(Math.min(Math.max(1, now - due), this.#timeoutMs)));
+      } else this.#giveUp(oldest);
     }, milliseconds).unref();
-  }
-
-  /**
-   * After the event loop was blocked, timers run before sockets are read: the reply may be there.
-   * It has been read by the time of the immediate.
-   */
-  #giveUpUnlessRead(overdue: Command): void {
-    setImmediate(() => {
-      if (this.#retired) return;
-      if (this.#oldest() === overdue) this.#giveUp(overdue);
-      else this.#deadlineTimer ??= this.#checkDeadlineIn(1);
-    });
   }
 
   #giveUp(overdue: Command): void {

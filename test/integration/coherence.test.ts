@@ -13,9 +13,9 @@ import {
   type InferCreationAttributes,
 } from 'sequelize';
 import { InstanceCache, registerCache, withCache, type FlashCache } from '../../src/index.js';
-import { backendNames, openBackend, type Backend } from '../support/backends.js';
-import { holdFirst, ObservedStore } from '../support/observed-store.js';
-import { memcachedStore } from '../support/backends.js';
+import { backendNames, memcachedStore, openBackend, type Backend } from '../support/backends.js';
+import { holdFirst } from '../support/observed-store.js';
+import { MemoryStore } from '../../src/stores/memory.js';
 
 for (const name of backendNames) {
   class Account extends Model<InferAttributes<Account>, InferCreationAttributes<Account>> {
@@ -72,6 +72,8 @@ for (const name of backendNames) {
     after(() => backend.close());
     beforeEach(async () => {
       await Account.destroy({ where: {}, truncate: true });
+      // SQLite goes on counting where MySQL begins anew.
+      if (name === 'sqlite') await backend.sequelize.query(`DELETE FROM sqlite_sequence WHERE name = 'Accounts'`);
       await Account.create({ name: 'bill', city: 'Paris', tenant: 1, slug: 'bill', age: 20 });
       backend.reset();
     });
@@ -267,7 +269,7 @@ for (const name of backendNames) {
           Account.cache.getOrNone({ tenant: 3, slug: 'ann' }),
         ]);
       assert.deepEqual(await absent(), [null, null, null, null, null]);
-      assert.equal((await cost(absent)).sql, name === 'mariadb' ? 1 : 1, 'two spellings share a bucket: one of them is stored');
+      assert.equal((await cost(absent)).sql, 1, 'two spellings share a bucket: one of them is stored');
       await Account.create({ name: 'ann', city: 'Oslo', tenant: 3, slug: 'ann' });
       const present = await absent();
       assert.deepEqual(present.map((one) => one?.name), ['ann', 'ann', name === 'mariadb' ? 'ann' : undefined, 'ann', 'ann']);
@@ -325,7 +327,7 @@ for (const name of backendNames) {
 
     it('a write wider than bulkInvalidationLimit voids the whole table', async () => {
       await flash.close();
-      flash = backend.setup({ bulkInvalidationLimit: 2, store: name === 'mariadb' ? new ObservedStore(memcachedStore()) : backend.store });
+      flash = backend.setup({ bulkInvalidationLimit: 2, store: name === 'mariadb' ? memcachedStore() : new MemoryStore() });
       await Account.bulkCreate(Array.from({ length: 4 }, (_, i) => ({ name: `n${String(i)}`, tenant: 2, slug: `n${String(i)}`, city: null })));
       const names = ['bill', 'n0', 'n1', 'n2', 'n3'];
       await Account.cache.getMany(names.map((one) => ({ name: one })));

@@ -8,7 +8,8 @@ import type { Plan, Step } from './plan.js';
 export async function shrink(plan: Plan, fails: (plan: Plan) => Promise<boolean>, milliseconds: number): Promise<Plan> {
   const until = performance.now() + milliseconds;
   const inTime = (): boolean => performance.now() < until;
-  let shortest = await withoutChunks(plan, fails, inTime);
+  let shortest = await withFewerLookups(plan, fails);
+  shortest = await withoutChunks(shortest, fails, inTime);
   // The same inside of transactions and the like, and among the lookups of one call.
   for (let at = 0; at < shortest.length && inTime(); at += 1) {
     const step = shortest[at] as Step;
@@ -22,6 +23,25 @@ export async function shrink(plan: Plan, fails: (plan: Plan) => Promise<boolean>
     }
   }
   return shortest;
+}
+
+/** Lookups are most of a plan, and most of them have nothing to do with the failure: only those of the last one stay. */
+async function withFewerLookups(plan: Plan, fails: (plan: Plan) => Promise<boolean>): Promise<Plan> {
+  const last = plan.at(-1);
+  if (last?.do !== 'look') return plan;
+  for (const kept of [...last.asks.map((ask) => [ask]), last.asks]) {
+    const wanted = new Set(kept.map((ask) => JSON.stringify(ask)));
+    const only = (steps: readonly Step[]): Step[] =>
+      steps.flatMap((step): Step[] => {
+        if ('steps' in step) return [{ ...step, steps: only(step.steps) }];
+        if (step.do !== 'look') return [step];
+        const asks = step.asks.filter((ask) => wanted.has(JSON.stringify(ask)));
+        return asks.length === 0 ? [] : [{ ...step, asks }];
+      });
+    const less = only(plan);
+    if (await fails(less)) return less;
+  }
+  return plan;
 }
 
 async function withoutChunks<T>(

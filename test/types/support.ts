@@ -1,7 +1,6 @@
 /** What the type tests share: the API under test, and assertions on types. */
 
-// The one line to change when the run time exists: from '../../src/index.js'
-export { InstanceCache, registerCache, withCache } from './declared.js';
+export { InstanceCache, registerCache, withCache } from '../../src/index.js';
 export type * from '../../src/types.js';
 
 /** `true` if `A` and `B` are the same type, also in optionality, `any` and `readonly`. */
