@@ -40,7 +40,8 @@ export type BypassReason =
   | 'undelivered-invalidation'
   | 'too-large'
   | 'not-serialisable'
-  | 'find-hooks';
+  | 'find-hooks'
+  | 'default-scope';
 
 /** The name of one kind of event. */
 export type FlashEventKind = keyof FlashEvents;

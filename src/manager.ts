@@ -83,13 +83,18 @@ export class Manager {
       await registry.invalidateInstance(bound, instanceOrKey);
       return;
     }
+    if (instanceOrKey instanceof Model && !bound.simple.some(({ fields }) => fields.some(({ takesInstances }) => takesInstances))) {
+      throw new WrongModelError(
+        `${this.#model.name}.cache.invalidate takes an instance of ${this.#model.name}, or key values; received an instance of ${instanceOrKey.constructor.name}.`,
+      );
+    }
     const { cache, values } = this.#resolve(instanceOrKey);
     await registry.invalidateKey(bound, cache, values);
   }
 
   stats(): ModelCacheStats {
     const { bound } = this.#bound();
-    return Object.fromEntries(bound.all.map((cache): [string, CacheStats] => [cache.name, { ...cache.counters }]));
+    return Object.fromEntries(bound.all.map((cache): [string, CacheStats] => [cache.name, cache.counters.snapshot()]));
   }
 
   #bound(): { registry: Registry; bound: BoundModel } {

@@ -85,6 +85,9 @@ export function resolveOptions(given: SetupOptions, env: NodeJS.ProcessEnv): Res
   if (typeof given !== 'object' || (given as unknown) === null) {
     throw new InvalidOptionError(`The options of setupCache must be an object; received ${show(given)}.`);
   }
+  if (typeof (given as Partial<Store>).compareAndSwap === 'function') {
+    throw new InvalidOptionError(`setupCache received a store in place of its options. Pass it as { store }.`);
+  }
   for (const name of Object.keys(given)) {
     if (!knownOptions.has(name)) {
       throw new InvalidOptionError(
@@ -98,7 +101,7 @@ export function resolveOptions(given: SetupOptions, env: NodeJS.ProcessEnv): Res
       `Option 'prefix' must be 1 to 32 letters, digits, '.', '_' or '-'; received ${show(prefix)}.`,
     );
   }
-  const onStoreFailure = given.onStoreFailure ?? 'available';
+  const onStoreFailure: string = given.onStoreFailure ?? 'available';
   if (onStoreFailure !== 'available' && onStoreFailure !== 'strict') {
     throw new InvalidOptionError(
       `Option 'onStoreFailure' must be 'available' or 'strict'; received ${show(onStoreFailure)}.`,

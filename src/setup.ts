@@ -80,7 +80,7 @@ export function setupCache(sequelize: Sequelize, options: SetupOptions = {}): Fl
       Object.fromEntries(
         Array.from(registry, ({ cached, all }) => [
           cached.name,
-          Object.fromEntries(all.map((cache) => [cache.name, { ...cache.counters }])),
+          Object.fromEntries(all.map((cache) => [cache.name, cache.counters.snapshot()])),
         ]),
       ),
     close: (flushMs = 2000) => {

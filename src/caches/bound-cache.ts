@@ -11,6 +11,7 @@ import { keyOf, type KeySpace } from '../entries/keys.js';
 import type { Canonical } from '../entries/key-types.js';
 import { bucketsOf, type CachedModel } from '../models/cached-model.js';
 import type { KeyColumn } from '../models/columns.js';
+import type { CacheStats } from '../types.js';
 import type { KeyField } from './key-fields.js';
 
 /** Counts since the process started. */
@@ -21,6 +22,12 @@ export class Counters {
   bypasses = 0;
   errors = 0;
   invalidations = 0;
+
+  /** The counts as they are now. */
+  snapshot(): CacheStats {
+    const { hits, misses, fills, bypasses, errors, invalidations } = this;
+    return { hits, misses, fills, bypasses, errors, invalidations };
+  }
 }
 
 /** What a cache class declares, with defaults filled in. */

@@ -26,8 +26,8 @@ const inherited = new WeakSet<object>();
 const contexts = new WeakMap<object, Context>();
 
 /** Marks the `getInstance` that a simple cache inherits. */
-export function markInherited(method: object): void {
-  inherited.add(method);
+export function markInherited(prototype: object, method: string): void {
+  inherited.add(Reflect.get(prototype, method) as object);
 }
 
 /** What this query object runs in; `undefined` outside of a load. */
@@ -72,6 +72,10 @@ function checkedResult(cache: string, cached: CachedModel, found: unknown): Mode
   const missing = cached.stored.find(({ name }) => values[name] === undefined && cached.scope.attributes.includes(name));
   if (missing !== undefined) {
     throw new UnsupportedResultError(`${expected}; received one that was loaded without '${missing.name}'. Leave 'attributes' out.`);
+  }
+  const more = Object.keys(values).find((name) => !cached.scope.attributes.includes(name));
+  if (more !== undefined) {
+    throw new UnsupportedResultError(`${expected}; received one that was loaded with '${more}' as well. Leave 'attributes' out.`);
   }
   return instance;
 }

@@ -61,6 +61,9 @@ function checkClass(cacheClass: CacheClass): AnyClass {
   }
   const { model, keyFields } = cacheClass as { readonly model?: unknown; readonly keyFields?: unknown };
   const { name } = cacheClass;
+  if (name === '') {
+    throw new InvalidCacheClassError('A cache class without a name cannot be registered: names are part of the keys. Give it one.');
+  }
   if (typeof model !== 'function' || !((model as AnyClass).prototype instanceof Model)) {
     throw new InvalidCacheClassError(`Cache class ${name} needs 'static model = …', the model whose instance it caches; received ${show(model)}.`);
   }
@@ -142,7 +145,7 @@ const known = new Set<keyof ModelOptions>([
 /** Checks the options of a model. @throws InvalidOptionError */
 function checked(model: string, options: ModelOptions): ModelOptions {
   const where = `withCache(${model})`;
-  if (typeof options !== 'object' || (options as unknown) === null) {
+  if (typeof options !== 'object' || (options as unknown) === null || Array.isArray(options)) {
     throw new InvalidOptionError(`${where}: the options must be an object; received ${show(options)}.`);
   }
   for (const name of Object.keys(options)) {

@@ -74,7 +74,7 @@ export abstract class InstanceCache<M extends Model, K extends readonly string[]
   }
 
   static {
-    markInherited(InstanceCache.prototype.getInstance);
+    markInherited(InstanceCache.prototype, 'getInstance');
   }
 
   /** Reads of the model on the primary connection, outside of any transaction. */

@@ -22,7 +22,9 @@ export function valueOfInstance(
   const value = ownValues(instance)[attribute];
   if (instance.isNewRecord || value === undefined || value === null) {
     throw new UnsavedInstanceError(
-      `Key field ${label} was given a ${expected.name} ${instance.isNewRecord ? 'that is not saved yet' : `that was loaded without its '${attribute}'`}. Save it first, or pass the ${attribute}.`,
+      `Key field ${label} was given a ${expected.name} ${
+        instance.isNewRecord ? 'that is not saved yet. Save it first' : `that was loaded without its '${attribute}'. Load it with that attribute`
+      }, or pass the ${attribute}.`,
     );
   }
   return value;

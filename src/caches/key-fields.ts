@@ -17,6 +17,8 @@ export interface KeyField {
   readonly name: string;
   /** The attribute under which a bare id may be passed instead of an instance (`userId` for `user`). */
   readonly idName: string | undefined;
+  /** An instance of another model can be its value. */
+  readonly takesInstances: boolean;
   /** The columns behind it: one, or type and id. */
   readonly columns: readonly KeyColumn[];
   /**
@@ -41,6 +43,7 @@ export function keyFieldOf(
     return {
       name,
       idName: undefined,
+      takesInstances: true,
       columns: [generic.type, generic.id],
       read: (value) => generic.read(value),
       argument: ([type, id]) => (type == null || id == null ? null : [type, generic.id.key.queryValue(id)]),
@@ -49,11 +52,14 @@ export function keyFieldOf(
   const association = Object.hasOwn(model.associations, name) ? model.associations[name] : undefined;
   if (association !== undefined) return associationField(model, columns, association, name, cache);
   const column = columns.get(name);
+  if (column === undefined && Object.hasOwn(model.getAttributes(), name)) {
+    throw new InvalidKeyFieldError(`Cache ${cache}: '${name}' of model ${model.name} is virtual; a key field needs a column.`);
+  }
   if (column === undefined) {
     const known = [...columns.keys(), ...Object.keys(model.associations), ...generics.names];
     throw new InvalidKeyFieldError(
       `Cache ${cache}: '${name}' is neither an attribute nor an association nor a generic foreign key of model ${model.name}` +
-        `${suggestion(name, known)}. (Associations must be declared before setupCache.)`,
+        `${suggestion(name, known)} (Associations must be declared before setupCache.)`,
     );
   }
   const owner = Object.values(model.associations).find(
@@ -74,16 +80,16 @@ export function keyFieldOf(
   return scalarField(model, keyColumn(model, column, cache), name);
 }
 
-/** `, did you mean 'x'?`, when one of the names is close. */
+/** The end of a sentence: `; did you mean 'x'?` when one of the names is close, else a full stop. */
 export function suggestion(name: string, known: readonly string[]): string {
   const close = known.find((other) => distance(name.toLowerCase(), other.toLowerCase()) <= 2);
-  return close === undefined ? '' : `, did you mean '${close}'?`;
+  return close === undefined ? '.' : `; did you mean '${close}'?`;
 }
 
 function keyColumn(model: ModelStatic<Model>, column: Column, cache: string): KeyColumn {
   if (isKeyColumn(column)) return column;
   throw new InvalidKeyFieldError(
-    `Cache ${cache}: '${column.name}' of model ${model.name} has the type ${column.description}, which cannot be a key.`,
+    `Cache ${cache}: '${column.name}' of model ${model.name} has the type ${column.type}, which cannot be a key field.`,
   );
 }
 
@@ -92,6 +98,7 @@ function scalarField(model: ModelStatic<Model>, column: KeyColumn, name: string)
   return {
     name,
     idName: undefined,
+    takesInstances: false,
     columns: [column],
     read: (value) => [readScalar(label, column, column.key.expects, value)],
     argument: ([value]) => (value == null ? null : column.key.queryValue(value)),
@@ -121,6 +128,7 @@ function associationField(
   return {
     ...scalarField(model, key, name),
     idName: foreignKey,
+    takesInstances: true,
     read: (value) => [
       readScalar(label, key, expects, value instanceof Model ? valueOfInstance(label, value, target, targetKey) : value),
     ],

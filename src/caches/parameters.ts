@@ -39,7 +39,7 @@ export function valuesOfArguments(cache: string, fields: readonly KeyField[], gi
     const at = fields.findIndex((field) => accepts(field, name));
     if (at < 0) {
       throw new UnknownKeyFieldError(
-        `${cache} has no key field '${name}'${suggestion(name, namesOf(fields))}. Its key fields are: ${listOf(fields)}.`,
+        `${cache} has no key field '${name}'${suggestion(name, namesOf(fields))} Its key fields are: ${listOf(fields)}.`,
       );
     }
     if (at < positional.length) {
@@ -47,7 +47,7 @@ export function valuesOfArguments(cache: string, fields: readonly KeyField[], gi
     }
   }
   return fields.flatMap((field, at) =>
-    at < positional.length ? field.read(positional[at]) : field.read(valueByName(cache, field, named)),
+    at < positional.length ? field.read(positional[at]) : field.read(valueByName(cache, fields, field, named)),
   );
 }
 
@@ -68,7 +68,7 @@ export function resolveLookup(
     ({ fields }) => fields.length === names.length && fields.every((field) => names.some((name) => accepts(field, name))),
   );
   if (cache === undefined) return noCache(model, caches, isMember, names);
-  return { cache, values: cache.fields.flatMap((field) => field.read(valueByName(cache.name, field, parameters))) };
+  return { cache, values: cache.fields.flatMap((field) => field.read(valueByName(cache.name, cache.fields, field, parameters))) };
 }
 
 /** Key values for messages: `{ username: 'bill1992' }`. */
@@ -94,10 +94,10 @@ function bare(model: string, caches: readonly SimpleCache[], value: unknown): Re
   const field = cache?.fields[0];
   if (cache === undefined || field === undefined) {
     throw new AmbiguousKeyError(
-      `${model}.cache: the value ${show(value)} alone does not say which key field is meant. Pass it by name; ` +
-        (single.length === 0
+      `${model}.cache: the value ${show(value)} alone does not say which key field is meant. Pass it by name; ${ 
+        single.length === 0
           ? `no cache has a single key field (registered: ${describeCaches(caches)}).`
-          : `candidates: ${single.map(({ fields }) => `{ ${fields[0]?.name ?? ''} }`).join(', ')}.`),
+          : `candidates: ${single.map(({ fields }) => `{ ${fields[0]?.name ?? ''} }`).join(', ')}.`}`,
     );
   }
   return { cache, values: field.read(value) };
@@ -114,7 +114,7 @@ function noCache(
   const unknown = names.find((name) => !isMember(name) && !fields.some((field) => accepts(field, name)));
   if (unknown !== undefined) {
     throw new UnknownKeyFieldError(
-      `${model}.cache has no key field '${unknown}'${suggestion(unknown, fields.flatMap((field) => namesOf([field])))}. ${registered}`,
+      `${model}.cache has no key field '${unknown}'${suggestion(unknown, fields.flatMap((field) => namesOf([field])))} ${registered}`,
     );
   }
   for (const { name, idName } of fields) {
@@ -140,11 +140,11 @@ function noCache(
   }
   throw new CacheNotRegisteredError(
     `${model}.cache: no cache is registered on the key field${names.length === 1 ? '' : 's'} ${names.join(' + ')}. ${registered} ` +
-      `Add it to 'keys' of withCache(${model}).`,
+      `${caches.length === 0 ? 'Add' : 'Use one of these, or add'} ${names.length === 1 ? `'${names[0] ?? ''}'` : `[${names.map((name) => `'${name}'`).join(', ')}]`} to 'keys' of withCache(${model}).`,
   );
 }
 
-function valueByName(cache: string, field: KeyField, named: Named): unknown {
+function valueByName(cache: string, fields: readonly KeyField[], field: KeyField, named: Named): unknown {
   const { name, idName } = field;
   const byId = idName !== undefined && Object.hasOwn(named, idName);
   if (Object.hasOwn(named, name)) {
@@ -152,7 +152,7 @@ function valueByName(cache: string, field: KeyField, named: Named): unknown {
     return named[name];
   }
   if (byId) return named[idName];
-  throw new KeyFieldNotPassedError(`${cache}: key field '${name}' was not passed.`);
+  throw new KeyFieldNotPassedError(`${cache}: key field '${name}' was not passed. Its key fields are: ${listOf(fields)}.`);
 }
 
 const accepts = ({ name, idName }: KeyField, given: string): boolean => name === given || idName === given;

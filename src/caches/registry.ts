@@ -11,6 +11,7 @@ import {
   DuplicateCacheNameError,
   InvalidCacheClassError,
   InvalidOptionError,
+  UnsavedInstanceError,
 } from '../errors.js';
 import type { Affected, Table } from '../coherence/affected.js';
 import { publish } from '../events.js';
@@ -19,11 +20,11 @@ import type { Canonical } from '../entries/key-types.js';
 import { CachedModel, tableName } from '../models/cached-model.js';
 import { columnsOf, primaryKeyOf } from '../models/columns.js';
 import { findByKeys, whereOf } from '../models/finder.js';
-import { show, type ResolvedOptions } from '../options.js';
+import { show, wholeNumber, type ResolvedOptions } from '../options.js';
 import type { CacheClass, ReadOptions } from '../types.js';
 import { Counters, CustomCache, SimpleCache, type BoundCache } from './bound-cache.js';
 import { declarationCount, declarationOf, doesNotExistOf } from './declarations.js';
-import { GenericForeignKeys, type GenericForeignKeyDeclaration } from './generic-foreign-keys.js';
+import { GenericForeignKeys } from './generic-foreign-keys.js';
 import { computeOf, isCustomClass } from './custom.js';
 import { keyFieldOf } from './key-fields.js';
 
@@ -182,16 +183,31 @@ export class Registry {
       publish('bypass', () => ({ cache: cache.name, reason: 'find-hooks' }));
       return readThrough(cache, values, null);
     }
+    if (cache.kind === 'simple' && cache.columns.some(({ name }) => cache.model.scope.replaceable.has(name))) {
+      // `findOne` has its own condition in place of the default scope's, so this row may be one
+      // that the default scope hides: not the row that the row entry is about.
+      cache.counters.bypasses += 1;
+      publish('bypass', () => ({ cache: cache.name, reason: 'default-scope' }));
+      return options.cacheOnly === true ? undefined : readThrough(cache, values, null);
+    }
     const mode = options.cacheOnly === true ? 'cache-only' : options.refresh === true ? 'refresh' : 'read';
     return this.reader.load(cache, values, mode);
   }
 
   /** Voids what is cached of the row that an instance stands for, under the key values that it holds. */
   async invalidateInstance({ cached, all }: BoundModel, instance: Model): Promise<void> {
+    const primaryKey = cached.keyValues(instance, cached.primaryKey);
+    if (instance.isNewRecord || primaryKey === undefined) {
+      throw new UnsavedInstanceError(
+        `${cached.name}.cache.invalidate was given an instance that ${instance.isNewRecord ? 'is not saved yet' : 'was loaded without its primary key'}. Pass a saved one, or key values.`,
+      );
+    }
     const affected = new Map<string, Table>();
     for (const cache of all) {
       const values = cached.keyValues(instance, cache.columns);
       if (values !== undefined) affected.set(cache.keyFor(values), cached.tableKeys);
+      // Which of its results depend on the row is not known.
+      else if (cache.kind === 'custom') affected.set(cached.tableKeys.generation, cached.tableKeys);
     }
     await this.voider.invalidate(affected);
   }
@@ -229,7 +245,7 @@ export class Registry {
     const generics = new GenericForeignKeys(
       model,
       columns,
-      (options.genericForeignKeys ?? {}) as Readonly<Record<string, GenericForeignKeyDeclaration>>,
+      (options.genericForeignKeys ?? {}),
     );
     const fieldsOf = (names: readonly string[], cache: string): readonly ReturnType<typeof keyFieldOf>[] => {
       const twice = names.find((name, at) => names.indexOf(name) !== at);
@@ -244,17 +260,15 @@ export class Registry {
     });
     const ofClasses = [...classes].map((cacheClass) => {
       const own = cacheClass as { readonly timeout?: unknown; readonly version?: unknown };
-      if (own.timeout !== undefined && (typeof own.timeout !== 'number' || !Number.isInteger(own.timeout) || own.timeout < 1)) {
-        throw new InvalidOptionError(
-          `Cache class ${cacheClass.name}: 'static timeout' must be a whole number of seconds, at least 1; received ${show(own.timeout)}.`,
-        );
+      if (own.version !== undefined && typeof own.version !== 'string' && !Number.isFinite(own.version)) {
+        throw new InvalidOptionError(`Option '${cacheClass.name}.version' must be a number or a string; received ${show(own.version)}.`);
       }
       return {
         cacheClass,
         name: cacheClass.name,
         counters: this.#countersOf(cacheClass.name),
         fields: fieldsOf(cacheClass.keyFields, cacheClass.name),
-        timeout: typeof own.timeout === 'number' ? own.timeout : timeout,
+        timeout: wholeNumber(`${cacheClass.name}.timeout`, own.timeout, timeout, 1, 31_536_000, 'seconds'),
         version: `${version}/${typeof own.version === 'string' || typeof own.version === 'number' ? String(own.version) : ''}`,
       };
     });
@@ -324,8 +338,8 @@ export class Registry {
         value: async function getTarget(this: Model, options?: ReadOptions): Promise<Model | null | undefined> {
           const type: unknown = this.get(generic.type.name, { raw: true } as never);
           const id: unknown = this.get(generic.id.name, { raw: true } as never);
-          if (type == null || id == null) return null;
-          const target = generic.target(String(type));
+          if (typeof type !== 'string' || id == null) return null;
+          const target = generic.target(type);
           const bound = registry.of(target);
           if (bound === undefined) {
             return target.findByPk(id as string, options?.transaction === undefined ? {} : { transaction: options.transaction });
@@ -362,7 +376,7 @@ export function registryOf(model: ModelStatic<Model>): Registry {
 export function registryOfClass(cacheClass: CacheClass): Registry {
   const { model } = cacheClass as { readonly model?: ModelStatic<Model> };
   if (model === undefined) {
-    throw new InvalidCacheClassError(`Cache class ${cacheClass.name} needs 'static model = …', a model.`);
+    throw new InvalidCacheClassError(`Cache class ${cacheClass.name} needs 'static model = …', the model whose instance it caches; received undefined.`);
   }
   if ((model as { readonly sequelize?: Sequelize }).sequelize !== undefined) return registryOf(model);
   // In repository mode the exported class is never initialised; its subclasses are.
@@ -434,6 +448,7 @@ function primaryField(name: string, cached: CachedModel): ReturnType<typeof keyF
   return {
     name,
     idName: undefined,
+    takesInstances: false,
     columns: [column],
     read: (value) => [column.key.canonical(value) ?? null],
     argument: ([value]) => (value == null ? null : column.key.queryValue(value)),

@@ -101,7 +101,7 @@ export class Undelivered {
         if (failed.has(key)) continue;
         const entry = this.#waiting.get(key);
         entry?.writers.delete(writer);
-        if (entry !== undefined && entry.writers.size === 0) {
+        if (entry?.writers.size === 0) {
           this.#waiting.delete(key);
           delivered.push(key);
         }

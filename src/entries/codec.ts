@@ -10,6 +10,11 @@
 export interface CellColumn {
   /** The column's values are `Date`s. */
   readonly isDate: boolean;
+  /**
+   * What the driver usually hands out for the column. Only that stands as itself in a cell; whatever
+   * else is tagged, so that a cell of the wrong type is corrupt. Default: any of the three.
+   */
+  readonly plain?: 'string' | 'number' | 'boolean' | undefined;
 }
 
 /** The text under a key is not what was written there. It counts as a miss. */
@@ -23,13 +28,14 @@ export type Cell = string | number | boolean | null | readonly [tag: string, val
 
 /** Encodes one value. @throws NotSerialisable */
 export function encodeCell(value: unknown, column: CellColumn): Cell {
+  const { plain } = column;
   switch (typeof value) {
     case 'string':
     case 'boolean':
-      return value;
+      return plain === undefined || typeof value === plain ? value : ['v', value];
     case 'number':
-      if (column.isDate || !Number.isFinite(value) || Object.is(value, -0)) return ['n', Object.is(value, -0) ? '-0' : String(value)];
-      return value;
+      if (!column.isDate && isPlainNumber(value) && (plain === undefined || plain === 'number')) return value;
+      return ['n', Object.is(value, -0) ? '-0' : String(value)];
     case 'bigint':
       return ['i', String(value)];
     case 'undefined':
@@ -51,32 +57,79 @@ export function encodeCell(value: unknown, column: CellColumn): Cell {
 
 /** Decodes one cell. @throws CorruptPayload */
 export function decodeCell(cell: unknown, column: CellColumn): unknown {
-  if (typeof cell === 'number') return column.isDate ? new Date(cell) : cell;
-  if (typeof cell !== 'object' || cell === null) return cell;
-  if (!Array.isArray(cell)) throw new CorruptPayload('a cell is an object');
-  const [tag, value] = cell as readonly unknown[];
-  switch (tag) {
-    case 'j':
-      if (typeof value === 'object' && value !== null) return value;
+  switch (typeof cell) {
+    case 'number':
+      if (column.isDate) return dateOf(cell);
+      if (isPlainNumber(cell) && (column.plain === undefined || column.plain === 'number')) return cell;
       break;
-    case 'b':
-      if (typeof value === 'string') return Buffer.from(value, 'base64');
+    case 'string':
+    case 'boolean':
+      if (column.plain === undefined || column.plain === typeof cell) return cell;
       break;
-    case 'd':
-      if (value === undefined) return new Date(Number.NaN);
-      if (typeof value === 'number') return new Date(value);
-      break;
-    case 'n':
-      if (typeof value === 'string') return Number(value);
-      break;
-    case 'i':
-      if (typeof value === 'string' && /^-?\d+$/.test(value)) return BigInt(value);
-      break;
-    case 'u':
-      return undefined;
     default:
+      if (cell === null) return null;
+      if (Array.isArray(cell)) return decodeTagged(cell, column);
   }
-  throw new CorruptPayload(`an unknown cell ${JSON.stringify(tag)}`);
+  throw new CorruptPayload('a cell of another type than its column');
+}
+
+function decodeTagged(cell: readonly unknown[], column: CellColumn): unknown {
+  const [tag, value] = cell;
+  if (cell.length === 1) {
+    if (tag === 'u') return undefined;
+    if (tag === 'd') return new Date(Number.NaN);
+  }
+  if (cell.length === 2) {
+    switch (tag) {
+      case 'j':
+        if (typeof value === 'object' && value !== null) return checkedJson(value);
+        break;
+      case 'b':
+        if (typeof value === 'string' && isBase64(value)) return Buffer.from(value, 'base64');
+        break;
+      case 'd':
+        if (typeof value === 'number') return dateOf(value);
+        break;
+      case 'n':
+        if (typeof value === 'string' && isNumeral(value)) return Number(value);
+        break;
+      case 'i':
+        if (typeof value === 'string' && /^(0|-?[1-9]\d*)$/.test(value)) return BigInt(value);
+        break;
+      case 'v':
+        if ((typeof value === 'string' || typeof value === 'boolean') && column.plain !== undefined && typeof value !== column.plain) return value;
+        break;
+      default:
+    }
+  }
+  throw new CorruptPayload(`an unknown cell ${typeof tag === 'string' ? tag.slice(0, 20) : typeof tag}`);
+}
+
+/** Whether JSON holds a number exactly. */
+const isPlainNumber = (value: number): boolean => Number.isFinite(value) && !Object.is(value, -0);
+
+/** Whether a text is what `String` makes of a number. */
+const isNumeral = (text: string): boolean => text === '-0' || String(Number(text)) === text;
+
+/** Buffer.from would skip whatever is not base64. */
+const isBase64 = (text: string): boolean => text.length % 4 === 0 && /^[A-Za-z0-9+/]*={0,2}$/.test(text);
+
+function dateOf(time: number): Date {
+  const date = new Date(time);
+  // Not a whole number of milliseconds, or too far away.
+  if (date.getTime() !== time) throw new CorruptPayload('a time that is none');
+  return date;
+}
+
+/** A JSON value as it is written here: an application's own JSON.stringify must not overflow the stack. */
+function checkedJson(value: object): object {
+  try {
+    assertJson(value, 0);
+  } catch (cause) {
+    if (!(cause instanceof NotSerialisable)) throw cause;
+    throw new CorruptPayload('a JSON value that is not written so', { cause });
+  }
+  return value;
 }
 
 /** JSON of a body, for `parseBody`. */
@@ -114,13 +167,13 @@ function assertJson(value: unknown, depth: number): void {
   }
   if (value === null) return;
   if (depth > maxDepth) throw new NotSerialisable('a JSON value that is nested too deeply');
-  if (Array.isArray(value)) {
-    for (const item of value) assertJson(item, depth + 1);
-    return;
-  }
+  const isArray = Array.isArray(value);
   const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype !== Object.prototype || 'toJSON' in value) {
+  if (prototype !== (isArray ? Array.prototype : Object.prototype)) {
     throw new NotSerialisable('an object of a class of its own');
   }
-  for (const item of Object.values(value)) assertJson(item, depth + 1);
+  // Data of that name is fine, a method replaces what JSON.stringify writes.
+  if (typeof (value as { readonly toJSON?: unknown }).toJSON === 'function') throw new NotSerialisable('an object with a toJSON method');
+  if (isArray) for (const item of value) assertJson(item, depth + 1);
+  else for (const item of Object.values(value)) assertJson(item, depth + 1);
 }

@@ -36,19 +36,22 @@ export function classify(item: { readonly value: string; readonly token: string 
     case 0x56: // V
       return { state: 'value', text, token };
     case 0x4c: // L
-      return { state: 'lease', text, token };
+      if (oneToken.test(text)) return { state: 'lease', text, token };
+      break;
     case 0x47: // G
-      return { state: 'stamp', text, token };
-    case 0x4d: {
-      // M
-      const at = text.indexOf(';');
-      if (at < 0) return { state: 'foreign', text, token };
-      return { state: 'marker', text, token, writers: text.slice(at + 1).split(',') };
-    }
+      if (oneToken.test(text)) return { state: 'stamp', text, token };
+      break;
+    case 0x4d: // M
+      if (marker.test(text)) return { state: 'marker', text, token, writers: text.slice(13).split(',') };
+      break;
     default:
-      return { state: 'foreign', text, token };
   }
+  return { state: 'foreign', text, token };
 }
+
+// A text that only begins like one of ours must not count as one: nobody would ever remove it.
+const oneToken = /^.[\w-]{11}$/;
+const marker = /^M[\w-]{11};[\w-]{11}(,[\w-]{11})*$/;
 
 // Random bytes are drawn in bulk: one call to the system per thousand tokens.
 let pool = Buffer.alloc(0);

@@ -7,7 +7,7 @@
  */
 import { createHash } from 'node:crypto';
 import { show } from '../options.js';
-import { foldText } from './fold.js';
+import { foldText, withoutTrailingSpaces } from './fold.js';
 
 /** A key value in canonical form; `null` is SQL's NULL. */
 export type Canonical = string | null;
@@ -57,6 +57,8 @@ export interface ColumnLimits {
   readonly length?: number | undefined;
   /** Digits after the decimal point. */
   readonly scale?: number | undefined;
+  /** The least and the greatest integer. */
+  readonly range?: readonly [least: bigint, greatest: bigint] | undefined;
   /** Members of an ENUM. */
   readonly members?: readonly string[] | undefined;
 }
@@ -70,7 +72,8 @@ export function keyType(kind: KeyKind, limits: ColumnLimits = {}): KeyType {
         canonical: canonicalInteger,
         bucket: identity,
         queryValue: (text) => (Number.isSafeInteger(Number(text)) ? Number(text) : text),
-        storedAsGiven: yes,
+        // Without strict mode the database takes the nearest value that the column can hold.
+        storedAsGiven: (text) => limits.range === undefined || within(BigInt(text), limits.range),
         expects: 'an integer (number, bigint or a string of digits; beyond 2^53 not a number)',
       };
     case 'decimal':
@@ -86,15 +89,16 @@ export function keyType(kind: KeyKind, limits: ColumnLimits = {}): KeyType {
       return {
         kind,
         canonical: canonicalFloat,
-        bucket: (text) => String(Math.fround(Number(text))),
+        bucket: singleDigits,
         queryValue: Number,
-        storedAsGiven: yes,
+        // FLOAT(7,2) rounds.
+        storedAsGiven: () => limits.scale === undefined,
         expects: 'a finite number',
       };
     case 'text':
       return textType(kind, limits, foldText, 'a string');
     case 'binary-text':
-      return textType(kind, limits, trimmed, 'a string');
+      return textType(kind, limits, binaryBucket, 'a string');
     case 'time':
       return {
         kind,
@@ -143,7 +147,8 @@ export function keyType(kind: KeyKind, limits: ColumnLimits = {}): KeyType {
         // A DATETIME column without fraction drops the milliseconds, one with fraction keeps them.
         bucket: (text) => String(Math.floor(Number(text) / 1000)),
         queryValue: (text) => new Date(Number(text)),
-        storedAsGiven: yes,
+        // MySQL rounds to one or two digits, and that may be the next second.
+        storedAsGiven: () => limits.length === undefined || limits.length === 0 || limits.length >= 3,
         expects: 'a Date, milliseconds since 1970, or an ISO 8601 string with a time zone',
       };
     case 'dateonly':
@@ -169,6 +174,9 @@ export function keyType(kind: KeyKind, limits: ColumnLimits = {}): KeyType {
   }
 }
 
+/** A surrogate that is not half of a pair. */
+export const loneSurrogate = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/g;
+
 /** SHA-256 of a text, as 43 characters of base64url. */
 export function sha256(text: string): string {
   return createHash('sha256').update(text).digest('base64url');
@@ -183,7 +191,27 @@ export function misfit(label: string, expects: string, value: unknown): string {
 
 const identity = (text: string): string => text;
 const yes = (): boolean => true;
-const trimmed = (text: string): string => text.replace(/ +$/, '');
+const within = (value: bigint, [least, greatest]: readonly [bigint, bigint]): boolean => value >= least && value <= greatest;
+
+/** Exact but for trailing spaces. A surrogate without its pair reaches the database as U+FFFD. */
+const binaryBucket = (text: string): string => withoutTrailingSpaces(text.replace(loneSurrogate, '\uFFFD'));
+
+/**
+ * As many digits as MySQL shows of a FLOAT column, six, rounded as it does: what was written and
+ * what is read back are then in one bucket.
+ */
+function singleDigits(text: string): string {
+  const single = Math.fround(Number(text));
+  if (!Number.isFinite(single)) return String(single);
+  const seven = single.toPrecision(7);
+  const digits = seven.replace(/e.*$/, '').replace(/[-.]/g, '');
+  // Exactly in the middle: MySQL rounds to the even digit, JavaScript away from zero.
+  if (Number(seven) === single && digits.endsWith('5') && Number(digits.charAt(digits.length - 2)) % 2 === 0) {
+    return String(Number(seven.replace(/5(?=$|e)/, '0')));
+  }
+  return String(Number(single.toPrecision(6)));
+}
+
 /** One spelling only: the database takes many ('7:5', '70500'), and takes what is no time for midnight. */
 const timeOfDay = /^-?(\d\d|[1-7]\d\d|8[0-2]\d|83[0-8]):[0-5]\d:[0-5]\d(\.\d+)?$/;
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
@@ -210,9 +238,8 @@ function canonicalInteger(value: unknown): Canonical | undefined {
   if (typeof value === 'number') return Number.isSafeInteger(value) ? String(value === 0 ? 0 : value) : undefined;
   if (typeof value === 'bigint') return String(value);
   if (typeof value !== 'string') return undefined;
-  const match = /^([+-]?)0*(\d+)$/.exec(value);
-  if (match?.[2] === undefined) return undefined;
-  return match[1] === '-' && match[2] !== '0' ? `-${match[2]}` : match[2];
+  const match = /^([+-]?)(\d+)$/.exec(value);
+  return match?.[2] === undefined ? undefined : signed(match[1], withoutLeadingZeros(match[2]));
 }
 
 function canonicalDecimal(value: unknown): Canonical | undefined {
@@ -223,22 +250,32 @@ function canonicalDecimal(value: unknown): Canonical | undefined {
       : typeof value === 'bigint' || (typeof value === 'number' && Number.isFinite(value))
         ? String(value)
         : undefined;
-  const match = text === undefined ? null : /^([+-]?)0*(\d+)(?:\.(\d*?)0*)?$/.exec(text);
+  const match = text === undefined ? null : /^([+-]?)(\d+)(?:\.(\d*))?$/.exec(text);
   if (match?.[2] === undefined) return undefined;
-  const digits = match[3] === undefined || match[3] === '' ? match[2] : `${match[2]}.${match[3]}`;
-  return match[1] === '-' && digits !== '0' ? `-${digits}` : digits;
+  const [, sign, whole, fraction = ''] = match;
+  let end = fraction.length;
+  while (end > 0 && fraction.charAt(end - 1) === '0') end -= 1;
+  return signed(sign, `${withoutLeadingZeros(whole)}${end === 0 ? '' : `.${fraction.slice(0, end)}`}`);
 }
+
+// Without nested repetition: keys come from outside, and a long one may not take quadratic time.
+const withoutLeadingZeros = (digits: string): string => digits.replace(/^0+(?=\d)/, '');
+
+const signed = (sign: string | undefined, digits: string): string => (sign === '-' && digits !== '0' ? `-${digits}` : digits);
 
 function canonicalFloat(value: unknown): Canonical | undefined {
   if (value === null) return null;
   const number =
     typeof value === 'number'
       ? value
-      : typeof value === 'string' && /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(value)
+      : typeof value === 'string' && /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i.test(value)
         ? Number(value)
         : Number.NaN;
   return Number.isFinite(number) ? String(number === 0 ? 0 : number) : undefined;
 }
+
+/** A `Date` cannot be further from 1970, in milliseconds. */
+const latestTime = 8.64e15;
 
 const isoWithZone = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)$/;
 
@@ -252,7 +289,7 @@ function canonicalDate(value: unknown): Canonical | undefined {
         : typeof value === 'string' && isoWithZone.test(value) && isDay(value.slice(0, 10))
           ? Date.parse(value)
           : Number.NaN;
-  return Number.isInteger(time) ? String(time) : undefined;
+  return Number.isInteger(time) && Math.abs(time) <= latestTime ? String(time === 0 ? 0 : time) : undefined;
 }
 
 function isDay(value: string): boolean {

@@ -4,7 +4,7 @@
  * Every part is escaped so that no two different lists of parts share a key and none can break
  * memcached's protocol. A key that would be too long ends in a SHA-256 of the whole.
  */
-import { sha256, type Canonical } from './key-types.js';
+import { loneSurrogate, sha256, type Canonical } from './key-types.js';
 
 /** The longest key that memcached takes, in bytes. */
 export const maxKeyLength = 250;
@@ -12,7 +12,7 @@ export const maxKeyLength = 250;
 /** What a key leads to. */
 export type EntryKind = 'row' | 'index' | 'result' | 'generation' | 'epoch';
 
-const letter: { readonly [K in EntryKind]: string } = {
+const letter: Readonly<Record<EntryKind, string>> = {
   row: 'r',
   index: 'i',
   result: 'q',
@@ -58,13 +58,19 @@ function bounded(key: string): string {
 }
 
 const safe = /^[A-Za-z0-9_.~-]*$/;
-const loneSurrogate = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/g;
 
-/** Percent-encodes all but unreserved characters; injective for well-formed texts. */
+/** Percent-encodes all but unreserved characters; injective. */
 function escapePart(text: string): string {
   if (safe.test(text)) return text;
-  return encodeURIComponent(text.replace(loneSurrogate, '\uFFFD')).replace(
-    /[!'()*]/g,
-    (character) => `%${character.charCodeAt(0).toString(16)}`,
-  );
+  // encodeURIComponent refuses lone surrogates, and never writes "%u" itself.
+  let escaped = '';
+  let from = 0;
+  for (const { index, 0: surrogate } of text.matchAll(loneSurrogate)) {
+    escaped += `${escapeWellFormed(text.slice(from, index))}%u${surrogate.charCodeAt(0).toString(16)}`;
+    from = index + 1;
+  }
+  return escaped + escapeWellFormed(text.slice(from));
 }
+
+const escapeWellFormed = (text: string): string =>
+  encodeURIComponent(text).replace(/[!'()*]/g, (character) => `%${character.charCodeAt(0).toString(16)}`);

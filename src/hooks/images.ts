@@ -1,5 +1,5 @@
 /** Rows as the database has them, read by the plugin itself inside a write's transaction. */
-import { Op, Transaction, type FindOptions, type Model, type ModelStatic, type Sequelize, type WhereOptions } from 'sequelize';
+import { Op, Transaction, type FindOptions, type Sequelize, type WhereOptions } from 'sequelize';
 import type { BoundModel } from '../caches/registry.js';
 import type { Canonical } from '../entries/key-types.js';
 import { publish } from '../events.js';
@@ -28,7 +28,7 @@ export async function imagesWhere(
 ): Promise<readonly Image[] | undefined> {
   const { cached, all } = bound;
   const names = new Set([...cached.primaryKey, ...all.flatMap((cache) => cache.columns)].map(({ name }) => name));
-  const model = cached.model.unscoped() as ModelStatic<Model>;
+  const model = cached.model.unscoped();
   const options: FindOptions & { hooks: false } = {
     attributes: [...names],
     ...(where === undefined ? {} : { where }),

@@ -60,7 +60,7 @@ export class Statements {
       Reflect.set(options, bulkInstances, instances);
     });
     sequelize.addHook('afterBulkCreate', hookName, (instances, options) =>
-      this.#afterBulkCreate(instances as readonly Model[], options as StatementOptions),
+      this.#afterBulkCreate(instances, options as StatementOptions),
     );
     sequelize.addHook('afterDefine', hookName, () => {
       this.#registry.outdated();
@@ -328,8 +328,8 @@ const isOurs = (hook: unknown): boolean =>
 function rootOf(transaction: Transaction): Transaction {
   let root = transaction;
   for (;;) {
-    const { parent } = root as { readonly parent?: Transaction };
-    if (parent === undefined || parent === null) return root;
+    const { parent } = root as { readonly parent?: Transaction | null };
+    if (parent == null) return root;
     root = parent;
   }
 }

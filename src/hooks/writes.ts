@@ -67,37 +67,40 @@ export function planOf(options: StatementOptions, registry: Registry, rowLimit: 
   const bounds = registry.ofTable(model);
   const deletes = type === QueryTypes.DELETE || type === QueryTypes.BULKDELETE;
   voidCascades(model, registry, effects, deletes ? 'all' : changedColumns(model, options));
-  const models = bounds.map((bound) => planModel(options, bound, effects, rowLimit));
+  const models: ModelPlan[] = [];
+  for (const bound of bounds) {
+    const plan = planModel(options, bound, effects, rowLimit);
+    if (plan === 'table') effects.table(bound);
+    else models.push(plan);
+  }
   if (effects.empty && models.length === 0) return undefined;
-  return { effects, models: models.filter((plan) => plan !== undefined), commits: options.truncate === true };
+  return { effects, models, commits: options.truncate === true };
 }
 
+/** What a statement does to one model's rows; 'table' where that cannot be told row by row. */
 function planModel(
   options: StatementOptions,
   bound: BoundModel,
   effects: Effects,
   rowLimit: number,
-): ModelPlan | undefined {
+): ModelPlan | 'table' {
   const { type, instance, fields } = options;
-  const voidTable = (): undefined => {
-    effects.table(bound);
-  };
-  if (options.truncate === true || type === QueryTypes.UPSERT) return voidTable();
+  if (options.truncate === true || type === QueryTypes.UPSERT) return 'table';
   if (type === QueryTypes.INSERT) {
     const instances = instance === undefined ? options[bulkInstances] : [instance];
     const merges = options.updateOnDuplicate !== undefined || Boolean(options.ignoreDuplicates);
     // Existing rows may be changed that nothing names, or the statement hides what it inserts.
-    if (instances === undefined || merges || instances.length > rowLimit) return voidTable();
+    if (instances === undefined || merges || instances.length > rowLimit) return 'table';
     const plan = planInsert(bound, instances, Array.isArray(fields) ? new Set(fields as string[]) : 'all', effects);
     // Which rows a bulk insert made is known only after its hooks.
-    return plan.readAfter && instance === undefined ? voidTable() : plan;
+    return plan.readAfter && instance === undefined ? 'table' : plan;
   }
   if (instance !== undefined && type === QueryTypes.UPDATE && Array.isArray(fields) && options.increment === undefined) {
     return planUpdate(bound, instance, new Set(fields as string[]), effects);
   }
   if (instance !== undefined && type === QueryTypes.DELETE) {
     const primaryKey = bound.cached.keyValues(instance, bound.cached.primaryKey);
-    if (primaryKey === undefined) return voidTable();
+    if (primaryKey === undefined) return 'table';
     return planRows(bound, 'none', [primaryKey], undefined, effects);
   }
   const where = options.where as WhereOptions | undefined;
@@ -108,9 +111,9 @@ function planModel(
       ? new Set(fields as string[])
       : 'all';
   // A row that moves to another primary key may have been missing there.
-  if (set instanceof Set && bound.cached.primaryKey.some(({ name }) => set.has(name))) return voidTable();
+  if (set instanceof Set && bound.cached.primaryKey.some(({ name }) => set.has(name))) return 'table';
   const primaryKeys = primaryKeysOf(where, bound);
-  if (primaryKeys !== undefined && primaryKeys.length > rowLimit) return voidTable();
+  if (primaryKeys !== undefined && primaryKeys.length > rowLimit) return 'table';
   return planRows(bound, set, primaryKeys, where, effects);
 }
 
@@ -148,12 +151,11 @@ function planUpdate(
   instance: Model,
   set: ReadonlySet<string>,
   effects: Effects,
-): ModelPlan | undefined {
+): ModelPlan | 'table' {
   const { cached } = bound;
   const primaryKey = cached.keyValues(instance, cached.primaryKey);
   if (primaryKey === undefined) {
-    effects.table(bound);
-    return undefined;
+    return 'table';
   }
   // What the statement sets is known; what it leaves may differ from what the instance holds.
   const simple = { ...bound, all: bound.all.filter(({ kind }) => kind === 'simple') };

@@ -12,6 +12,8 @@ export interface Column extends CellColumn {
   readonly field: string;
   /** How values become key values; `undefined` where the type cannot be a key (JSON, GEOMETRY …). */
   readonly key: KeyType | undefined;
+  /** The name of its type, for messages. */
+  readonly type: string;
   /** Says which values it can hold, for fingerprints. */
   readonly description: string;
 }
@@ -27,6 +29,8 @@ interface RuntimeType {
   readonly _binary?: unknown;
   readonly _length?: unknown;
   readonly _scale?: unknown;
+  readonly _decimals?: unknown;
+  readonly _unsigned?: unknown;
   readonly options?: { readonly length?: unknown; readonly scale?: unknown };
   readonly values?: unknown;
   readonly fields?: unknown;
@@ -79,7 +83,7 @@ export function primaryKeyOf(model: ModelStatic<Model>, columns: ReadonlyMap<str
     const column = columns.get(name);
     if (column === undefined || !isKeyColumn(column)) {
       throw new NoPrimaryKeyError(
-        `The primary key '${name}' of model ${model.name} has the type ${column?.description ?? 'VIRTUAL'}, which cannot be a key.`,
+        `The primary key '${name}' of model ${model.name} has the type ${column?.type ?? 'VIRTUAL'}, whose values cannot be told apart by the cache. Declare another one, or do not cache this model.`,
       );
     }
     return column;
@@ -109,17 +113,54 @@ function columnOf(name: string, attribute: ModelAttributeColumnOptions): Column 
   const mapped = kinds.get(typeKey);
   const kind: KeyKind | undefined = mapped === 'text' && binary ? 'binary-text' : mapped;
   const limits = {
-    length: typeKey === 'BLOB' ? undefined : numberOf(type._length ?? type.options?.length),
-    scale: numberOf(type._scale ?? type.options?.scale),
+    length: typeKey === 'BLOB' || typeKey === 'TEXT' ? capacity(typeKey, type._length) : numberOf(type._length ?? type.options?.length),
+    range: rangeOf(typeKey, type._unsigned === true),
+    scale: numberOf(type._scale ?? type._decimals ?? type.options?.scale),
     members: stringsOf(type.values),
   };
   return {
     name,
     field: attribute.field ?? name,
     isDate: typeKey === 'DATE',
+    plain: plainTypes.get(kind ?? ''),
     key: kind === undefined ? undefined : keyType(kind, limits),
-    description: `${typeKey}${binary ? ' BINARY' : ''}(${JSON.stringify(limits)})`,
+    type: typeKey,
+    description: `${typeKey}${binary ? ' BINARY' : ''}(${JSON.stringify({ ...limits, range: limits.range?.map(String) })})`,
   };
+}
+
+/** What drivers usually hand out, where that is one type. Others are told apart by tags. */
+const plainTypes: ReadonlyMap<string, 'string' | 'number' | 'boolean'> = new Map([
+  ['text', 'string'],
+  ['binary-text', 'string'],
+  ['uuid', 'string'],
+  ['enum', 'string'],
+  ['time', 'string'],
+  ['dateonly', 'string'],
+  ['decimal', 'string'],
+  ['integer', 'number'],
+  ['float', 'number'],
+  ['boolean', 'boolean'],
+]);
+
+/** How much a TEXT (in characters, should each take four bytes) or BLOB (in bytes) is sure to hold. */
+function capacity(typeKey: string, size: unknown): number | undefined {
+  const bytes = size === 'tiny' ? 255 : size === undefined || size === '' ? 65_535 : undefined;
+  return bytes === undefined ? undefined : typeKey === 'TEXT' ? Math.floor(bytes / 4) : bytes;
+}
+
+const bits: ReadonlyMap<string, bigint> = new Map([
+  ['TINYINT', 8n],
+  ['SMALLINT', 16n],
+  ['MEDIUMINT', 24n],
+  ['INTEGER', 32n],
+  ['BIGINT', 64n],
+]);
+
+function rangeOf(typeKey: string, unsigned: boolean): readonly [bigint, bigint] | undefined {
+  const size = bits.get(typeKey);
+  if (size === undefined) return undefined;
+  return unsigned ? [0n, 2n ** size - 1n] : [-(2n ** (size - 1n)), 2n ** (size - 1n) - 1n];
 }
 
 function runtimeType(attribute: ModelAttributeColumnOptions): RuntimeType {

@@ -13,6 +13,8 @@ import { isVirtual, virtualDependencies } from './columns.js';
 export interface DefaultScope {
   /** Attributes that decide whether a row is visible; a write to one can make it appear. */
   readonly visibility: ReadonlySet<string>;
+  /** Attributes whose condition a find replaces by its own, so that it finds rows that are hidden otherwise. */
+  readonly replaceable: ReadonlySet<string>;
   /** Attributes that decide which of several rows comes first. */
   readonly order: ReadonlySet<string>;
   /** The attributes of an instance that `findOne` returns, as it records them in the instance. */
@@ -43,6 +45,7 @@ export function defaultScopeOf(model: ModelStatic<Model>): DefaultScope {
   const attributes = withDependencies(attributeNames(model, scope.attributes, all), all);
   return {
     visibility,
+    replaceable: new Set(isPlain(scope.where) ? Object.keys(scope.where) : []),
     order,
     attributes,
     description: JSON.stringify([describe(scope.where), [...visibility], describe(scope.order), attributes]),

@@ -34,9 +34,12 @@ export async function findByKeys(
   const buckets = asks.map((values) => JSON.stringify(bucketsOf(question.columns, values)));
   const sharing = new Map<string, number[]>();
   buckets.forEach((bucket, at) => sharing.set(bucket, [...(sharing.get(bucket) ?? []), at]));
-  const matchColumns = new Map<number, string>();
+  const matchColumns = new Map<number, readonly string[]>();
   for (const [first, ...more] of sharing.values()) {
-    if (first !== undefined && more.length > 0) for (const at of [first, ...more]) matchColumns.set(at, `flash_match_${String(at)}`);
+    if (first === undefined || more.length === 0) continue;
+    for (const at of [first, ...more]) {
+      matchColumns.set(at, question.columns.map((_, part) => `flash_match_${String(at)}_${String(part)}`));
+    }
   }
   const single = question.unique && !asks.some((values) => values.includes(null));
   const most = single ? undefined : asks.length * 20 + 100;
@@ -44,16 +47,13 @@ export async function findByKeys(
   const names = attributes ?? [...scope.attributes];
   const rows = await target.findAll({
     ...readOptions,
-    where: anyOf(question.columns, asks),
+    where: anyOf(model, question.columns, asks),
     ...(attributes === undefined && matchColumns.size === 0
       ? {}
       : {
           attributes: [
             ...names,
-            ...Array.from(matchColumns, ([at, name]): [ReturnType<typeof matches>, string] => [
-              matches(question.columns, asks[at] as readonly Canonical[]),
-              name,
-            ]),
+            ...Array.from(matchColumns, ([at, aliases]) => matches(question.columns, asks[at] as readonly Canonical[], aliases)).flat(),
           ],
         }),
     ...(most === undefined ? {} : { limit: most }),
@@ -72,12 +72,12 @@ export async function findByKeys(
       return Promise.all(asks.map((ask) => findOneByKey(model, question, ask)));
     }
     for (const at of candidates) {
-      const column = matchColumns.get(at);
-      if (found[at] !== null || (column !== undefined && !truthy(values[column]))) continue;
+      const aliases = matchColumns.get(at) ?? [];
+      if (found[at] !== null || !aliases.every((alias) => truthy(values[alias]))) continue;
       found[at] = row;
     }
   }
-  const more = [...matchColumns.values()];
+  const more = [...matchColumns.values()].flat();
   const given = new Set<Model>();
   return Promise.all(
     found.map(async (row, at) => {
@@ -116,24 +116,28 @@ export function whereOf(columns: readonly KeyColumn[], values: readonly Canonica
   );
 }
 
-function anyOf(columns: readonly KeyColumn[], asks: readonly (readonly Canonical[])[]): WhereOptions {
+function anyOf({ model }: CachedModel, columns: readonly KeyColumn[], asks: readonly (readonly Canonical[])[]): WhereOptions {
   const [column] = columns;
   if (columns.length === 1 && column !== undefined && !asks.some((values) => values.includes(null))) {
     return { [column.name]: { [Op.in]: asks.map(([value]) => column.key.queryValue(value as string)) } };
   }
-  return { [Op.or]: asks.map((values) => whereOf(columns, values)) };
+  const any = { [Op.or]: asks.map((values) => whereOf(columns, values)) };
+  // Sequelize would replace an `Op.or` of the default scope by ours, and its `Op.and` by this one.
+  const scope = model.options.defaultScope?.where;
+  return scope === undefined ? any : { [Op.and]: [scope, any] };
 }
 
-/** A condition as a selected column. */
-function matches(columns: readonly KeyColumn[], values: readonly Canonical[]): ReturnType<typeof condition> {
-  const [first, ...rest] = columns.map(({ field, key }, at) => {
+/** A condition as selected columns, one for each part: Sequelize selects no conjunctions. */
+function matches(
+  columns: readonly KeyColumn[],
+  values: readonly Canonical[],
+  aliases: readonly string[],
+): [ReturnType<typeof condition>, string][] {
+  return columns.map(({ field, key }, at) => {
     const value = values[at] as Canonical;
-    return condition(col(field), value === null ? null : (key.queryValue(value) as string));
+    return [condition(col(field), value === null ? null : (key.queryValue(value) as string)), aliases[at] as string];
   });
-  return rest.length === 0 && first !== undefined ? first : (condition as unknown as AllOf)({ [Op.and]: [first, ...rest] });
 }
-
-type AllOf = (conditions: object) => ReturnType<typeof condition>;
 
 const truthy = (value: unknown): boolean => value === true || value === 1 || value === '1';
 

@@ -68,7 +68,11 @@ type ResolvedOptions = Required<Omit<MemcachedStoreOptions, 'onStateChange'>> &
  * Each key belongs to one server for as long as the list of servers stays the same: a server that
  * fails is not replaced by another, because its entries, among them the markers of writes in
  * flight, could then be found on the wrong one. Every process must be given the same servers; their
- * order does not matter.
+ * order does not matter. Name the servers themselves: behind a proxy that chooses among servers,
+ * neither this nor what `readToken` relies on holds.
+ *
+ * A token is good for as long as the connection that it was read through. After the server was
+ * restarted, or the connection lost, compareAndSwap and compareAndDelete resolve to `false`.
  *
  * @example
  * const store = new MemcachedStore(['10.0.0.1:11211', '10.0.0.2:11211'], { timeoutMs: 100 });
@@ -415,7 +419,7 @@ function nextConnectionId(): number {
 
 interface ConnectionOwner {
   replied(): void;
-  /** Called once. `failure` says what went wrong, unless the server closed an idle connection. */
+  /** Called once. `failure` is what went wrong; the end of an idle connection is no failure. */
   ended(connection: Connection, failure: StoreError | undefined): void;
 }
 

@@ -1,13 +1,28 @@
 /** Models for the tests of wrong use: a column of each kind, and references of each kind. */
-import { DataTypes, Model, type Sequelize } from 'sequelize';
-import { withCache, type ModelCache, type WithCacheOptions } from '../../src/index.js';
+import type { Model} from 'sequelize';
+import { DataTypes, type Sequelize } from 'sequelize';
+import { withCache, type WithCacheOptions } from '../../src/index.js';
 
-/** A model as JavaScript knows it: whatever a test passes compiles. */
-export type Untyped = Model<Record<string, unknown>, Record<string, unknown>>;
-export type UntypedModel = typeof Model<Record<string, unknown>, Record<string, unknown>> & {
-  new (): Untyped;
-  readonly cache: ModelCache<Untyped, string>;
-};
+/** A model and its manager as JavaScript knows them: whatever a test passes compiles. */
+export interface UntypedModel {
+  readonly cache: UntypedCache;
+  build(values: object): Model;
+  scope(name: unknown): UntypedModel;
+  unscoped(): UntypedModel;
+  schema(name: string): UntypedModel;
+}
+
+type Lookup<R> = (key?: unknown, options?: unknown) => R;
+
+interface UntypedCache {
+  readonly get: Lookup<Promise<Model>>;
+  readonly getOrNone: Lookup<Promise<Model | null | undefined>>;
+  readonly getOr404: Lookup<Promise<Model>>;
+  readonly getMany: Lookup<Promise<(Model | null | undefined)[]>>;
+  readonly getQuery: Lookup<object>;
+  readonly getKey: Lookup<string>;
+  readonly invalidate: Lookup<Promise<void>>;
+}
 
 /** `withCache` without its types. */
 export function cached(model: unknown, options: unknown): void {
