@@ -114,6 +114,7 @@ export class Loader {
   readonly #flights = new Map<string, Flight>();
   readonly #gate: Gate;
   #queue = new Map<string, Lookup>();
+  #lastHead = { fingerprint: '', generation: '', head: '' };
 
   constructor(coherence: Coherence, options: ResolvedOptions) {
     this.#coherence = coherence;
@@ -263,7 +264,9 @@ export class Loader {
         if (primaryKey === undefined) {
           return sameValues(asked, lookup.values) ? { state: 'hit', values: null } : miss;
         }
-        if (!isCanonical(primaryKey) || !isCanonical(rowValues)) throw new CorruptPayload('an index entry of another shape');
+        if (!isCanonical(primaryKey) || !isCanonical(rowValues) || primaryKey.length !== cache.model.primaryKey.length) {
+          throw new CorruptPayload('an index entry of another shape');
+        }
         // Another spelling of the bucket: only the database knows whether it is the same row.
         if (!sameValues(asked, lookup.values) && !sameValues(rowValues, lookup.values)) return miss;
         const found: Hint = { rowKey: cache.model.rowKey(primaryKey), primaryKey, rowValues };
@@ -318,7 +321,7 @@ export class Loader {
     if (seen.state !== 'value') return undefined;
     const generation = look(lookup.cache.model.tableKeys.generation);
     if (generation.state !== 'stamp') return undefined;
-    const head = valueHead(fingerprint, generation.text);
+    const head = this.#headOf(fingerprint, generation.text);
     if (!seen.text.startsWith(head)) return undefined;
     try {
       return judge(parseBody(seen.text, head.length));
@@ -330,19 +333,28 @@ export class Loader {
     }
   }
 
+  /** `valueHead`, kept for the next lookup: those of one batch are mostly of one table. */
+  #headOf(fingerprint: string, generation: string): string {
+    const last = this.#lastHead;
+    if (last.fingerprint === fingerprint && last.generation === generation) return last.head;
+    const head = valueHead(fingerprint, generation);
+    this.#lastHead = { fingerprint, generation, head };
+    return head;
+  }
+
   /** Answers every waiter with an instance of its own; `judge` decodes once more for each further one. */
   #hit({ cache, key, waiters }: Lookup, values: readonly unknown[] | null, judge: () => Verdict): void {
     cache.counters.hits += waiters.length;
     publish('hit', () => ({ cache: cache.name, key }));
     const { hydrator } = cache.model;
-    waiters.forEach(({ resolve }, at) => {
-      let own: readonly unknown[] | null = values;
+    let own = values;
+    for (let at = 0; at < waiters.length; at += 1) {
       if (at > 0) {
         const again = judge();
         own = again.state === 'hit' ? again.values : null;
       }
-      resolve(own === null ? null : hydrator.instance(own));
-    });
+      (waiters[at] as Waiter).resolve(own === null ? null : hydrator.instance(own));
+    }
   }
 
   // ---- Misses ---------------------------------------------------------------------------------

@@ -118,7 +118,8 @@ export class Manager {
         `${model.name}.cache looks up by key values; received an instance of ${model.name} itself. Pass the value of a key field.`,
       );
     }
-    return { registry, bound, ...resolveLookup(model.name, bound.simple, isMember, key) };
+    const { cache, values } = resolveLookup(model.name, bound.simple, isMember, key);
+    return { registry, bound, cache, values };
   }
 
   #read({ registry, cache, values }: Resolved, options?: ReadOptions): Promise<Model | null | undefined> {

@@ -4,6 +4,7 @@ import { Coherence } from './coherence/coherence.js';
 import { isSetUp, Registry } from './caches/registry.js';
 import { KeySpace } from './entries/keys.js';
 import { AlreadyCachedError, InvalidOptionError } from './errors.js';
+import { publish } from './events.js';
 import { Statements } from './hooks/statements.js';
 import { Loader } from './loader.js';
 import { resolveOptions, show, type SetupOptions } from './options.js';
@@ -47,7 +48,13 @@ export function setupCache(sequelize: Sequelize, options: SetupOptions = {}): Fl
   if (typeof alias !== 'string' || alias === '' || alias.length > 64) {
     throw new InvalidOptionError(`Option 'alias' must be a text of 1 to 64 characters; received ${show(alias)}.`);
   }
-  const store = options.store ?? memcachedFromEnv(process.env);
+  const store =
+    options.store ??
+    memcachedFromEnv(process.env, {
+      onStateChange: (change) => {
+        publish('server', () => change);
+      },
+    });
   if (store === undefined) {
     throw new InvalidOptionError(
       `setupCache needs a store: pass { store: new MemcachedStore('127.0.0.1:11211') }, or name the servers in SEQUELIZE_FLASH_MEMCACHED.`,

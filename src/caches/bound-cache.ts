@@ -93,14 +93,18 @@ export class SimpleCache extends Bound {
   }
 
   keyFor(values: readonly Canonical[]): string {
-    const ordered = this.#order.map((at) => values[at] as Canonical);
+    const ordered = this.#ordered(values);
     if (this.primary) return this.model.rowKey(ordered);
     return keyOf(this.#stem, bucketsOf(this.#order.map((at) => this.columns[at] as KeyColumn), ordered));
   }
 
   /** Values in the order of the primary key. Only where `primary`. */
   primaryKeyOf(values: readonly Canonical[]): readonly Canonical[] {
-    return this.#order.map((at) => values[at] as Canonical);
+    return this.#ordered(values);
+  }
+
+  #ordered(values: readonly Canonical[]): readonly Canonical[] {
+    return this.#order.length === 1 ? values : this.#order.map((at) => values[at] as Canonical);
   }
 }
 

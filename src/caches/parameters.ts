@@ -64,6 +64,16 @@ export function resolveLookup(
 ): { readonly cache: SimpleCache; readonly values: readonly Canonical[] } {
   if (!isNamed(parameters)) return bare(model, caches, parameters);
   const names = Object.keys(parameters);
+  const [only] = names;
+  if (only !== undefined && names.length === 1) {
+    // Most lookups: found without a function call for each cache and field.
+    for (const cache of caches) {
+      const [field] = cache.fields;
+      if (field !== undefined && cache.fields.length === 1 && accepts(field, only)) {
+        return { cache, values: field.read(parameters[only]) };
+      }
+    }
+  }
   const cache = caches.find(
     ({ fields }) => fields.length === names.length && fields.every((field) => names.some((name) => accepts(field, name))),
   );

@@ -83,9 +83,10 @@ export class Coherence {
   /** Looks at keys, in one round trip per server. Never rejects: a silent server shows as `unknown`. */
   async look(keys: readonly string[]): Promise<Look> {
     const { items, failures } = await this.#get(keys);
+    const complete = failures.size === 0;
     return (key) => {
       if (this.#undelivered.has(key)) return undelivered;
-      const cause = failures.get(key);
+      const cause = complete ? undefined : failures.get(key);
       return cause === undefined ? classify(items.get(key)) : { state: 'unknown', cause };
     };
   }

@@ -6,7 +6,7 @@
  * name, and no failure leaves a marker behind. COMMIT is a statement as well: there the entries of
  * a whole transaction are marked at once.
  */
-import type { Model, Sequelize, Transaction } from 'sequelize';
+import type { Model, QueryOptions, Sequelize, Transaction } from 'sequelize';
 import type { Registry } from '../caches/registry.js';
 import type { Coherence } from '../coherence/coherence.js';
 import type { Write } from '../coherence/write.js';
@@ -188,7 +188,13 @@ export class Statements {
     if (effects === undefined || effects.empty) return;
     this.#pending.delete(transaction);
     const write = this.#coherence.write();
-    await write.mark(effects.affected);
+    try {
+      await write.mark(effects.affected);
+    } catch (refused) {
+      // COMMIT will not be sent; Sequelize only gives the connection up, which need not end the transaction.
+      await this.#rollback(transaction);
+      throw refused;
+    }
     this.#inFlight.set(query, {
       plan: undefined,
       effects,
@@ -199,6 +205,15 @@ export class Statements {
       unlock: undefined,
     });
     this.#publish(effects);
+  }
+
+  async #rollback(transaction: Transaction): Promise<void> {
+    const options: QueryOptions & { completesTransaction: true } = { transaction, raw: true, completesTransaction: true };
+    try {
+      await this.#sequelize.query('ROLLBACK', options);
+    } catch (cause) {
+      publish('error', () => ({ operation: 'rollback', cause }));
+    }
   }
 
   /** Adds to what a transaction will change; resolves to all of it. */

@@ -93,7 +93,14 @@ export class CachedModel {
 
   /** The key values in a row's decoded values. */
   keyValuesAt(values: readonly unknown[], columns: readonly KeyColumn[]): readonly Canonical[] | undefined {
-    return canonicalValues(columns, (column) => values[this.position(column.name)]);
+    const found = new Array<Canonical>(columns.length);
+    for (let i = 0; i < columns.length; i += 1) {
+      const { name, key } = columns[i] as KeyColumn;
+      const value = key.canonical(values[this.position(name)]);
+      if (value === undefined) return undefined;
+      found[i] = value;
+    }
+    return found;
   }
 }
 

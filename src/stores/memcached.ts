@@ -467,9 +467,9 @@ class Connection {
       idle: 0,
       // Given, since `Memcached.config` may say otherwise and the client's count never goes down here.
       maxQueueSize: -1,
-      // Later than the deadline, which decides. It only frees the socket of an attempt to connect
+      // Well after the deadline, which decides. It only frees the socket of an attempt to connect
       // that hangs, because the client hands that out no earlier.
-      timeout: timeoutMs + 50,
+      timeout: 3 * timeoutMs,
     });
     // Nothing is lost: the same error also goes to the command or to the socket's listeners.
     this.#client.connectionIssue = () => undefined;

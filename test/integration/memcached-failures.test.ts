@@ -152,7 +152,6 @@ describe('MemcachedStore and a server that hangs (SIGSTOP)', () => {
   it('stays down while probe after probe hangs', async (t) => {
     const server = await memcached(t);
     const { store, changes, becomes } = observe(t, server.address, { timeoutMs: 30, retryMs: 20 });
-    await store.get(['key']);
     server.pause();
     assert.ok((await failureOf(store, 'key')) instanceof StoreTimeoutError);
     // Several probes go by: each hangs for 30 ms, 20 ms after the one before.
@@ -160,10 +159,9 @@ describe('MemcachedStore and a server that hangs (SIGSTOP)', () => {
       assert.ok((await atOnce(failureOf(store, 'key'))) instanceof StoreUnavailableError);
       await new Promise(setImmediate);
     }
-    assert.equal(changes.length, 1);
+    assert.deepEqual(changes.map(({ state }) => state), ['down']);
     server.resume();
     await becomes('up');
-    assert.equal(await failureOf(store, 'key'), undefined);
   });
 
   it('refuses commands over maxPending at once', async (t) => {
@@ -219,7 +217,7 @@ describe('MemcachedStore and a server that accepts no connection', () => {
 describe('MemcachedStore and a process that was blocked', () => {
   it('takes an answer that came in time for one, although the deadline has passed', async (t) => {
     const server = await memcached(t);
-    const { store, changes } = observe(t, server.address, { timeoutMs: 50 });
+    const { store, changes } = observe(t, server.address, { timeoutMs: 200 });
     await store.add('key', 'x'.repeat(500_000), 60);
     await store.get(['key']);
     const reply = store.get(['key']);
@@ -227,7 +225,7 @@ describe('MemcachedStore and a process that was blocked', () => {
     await new Promise<void>((resolve) => {
       process.nextTick(resolve);
     });
-    for (const until = performance.now() + 200; performance.now() < until; );
+    for (const until = performance.now() + 500; performance.now() < until; );
     const { items, failures } = await reply;
     assert.deepEqual([...failures.values()], []);
     assert.equal(items.get('key')?.value.length, 500_000);

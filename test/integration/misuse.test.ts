@@ -584,3 +584,183 @@ function assertIs(error: unknown, ErrorClass: ErrorClass, message: string): void
   assert.equal(error.message, message);
   assert.equal(error.name, ErrorClass.name);
 }
+
+// ---- Before, between and after ------------------------------------------------------------------
+
+describe('a cache that is not set up', () => {
+  it('a model that is not initialised', async () => {
+    class Draft extends Model {
+      static readonly cache = withCache(Draft, {});
+    }
+    class DraftCacheOnId extends InstanceCache<Draft> {
+      static model = Draft;
+      static keyFields = ['id'] as const;
+    }
+    registerCache(DraftCacheOnId);
+    const message =
+      'Model Draft is not initialised yet. Call its init (or add it to a Sequelize instance) and setupCache(sequelize) before its cache is used.';
+    for (const use of [
+      () => Draft.cache.get({ id: 1 } as never),
+      () => Draft.cache.getKey({ id: 1 } as never),
+      () => Draft.cache.stats(),
+      () => new DraftCacheOnId(1).resolve(),
+      () => new DraftCacheOnId(1).key,
+    ]) {
+      assertIs(await thrownBy(use), CacheNotSetUpError, message);
+    }
+  });
+
+  it('before setupCache, after close, and set up anew', async () => {
+    const backend = await openBackend('sqlite');
+    try {
+      const models = defineSeedModels(backend.sequelize);
+      await backend.sequelize.sync();
+      const user = await models.User.create({ username: 'bill1992' });
+      const vote = await models.Vote.create({ userId: user.id, targetType: 'Post', targetId: 1, value: 1 });
+      const message =
+        'The cache of model User was used before setupCache(sequelize), or after close(). Call setupCache once for each Sequelize instance, in every process that reads or writes cached models.';
+      const uses = [
+        () => models.User.cache.get({ username: 'bill1992' }),
+        () => models.User.cache.getOrNone('bill1992'),
+        () => models.User.cache.getMany([{ username: 'bill1992' }]),
+        () => models.User.cache.getQuery({ username: 'bill1992' }),
+        () => models.User.cache.getKey({ username: 'bill1992' }),
+        () => models.User.cache.invalidate(user),
+        () => models.User.cache.stats(),
+        () => new models.UserCacheOnUsername('bill1992').resolve(),
+      ];
+      for (const use of uses) assertIs(await thrownBy(use), CacheNotSetUpError, message);
+
+      const cache = backend.setup();
+      assert.equal((await models.User.cache.get({ username: 'bill1992' })).id, user.id);
+      const query = models.User.cache.getQuery({ username: 'bill1992' });
+      await cache.close();
+      backend.reset();
+      for (const use of uses) assertIs(await thrownBy(use), CacheNotSetUpError, message);
+      assert.deepEqual(backend.sql, []);
+      // What was begun before reads the database: late, but right.
+      await user.update({ city: 'Rome' });
+      const late = await thrownOrNot(() => query.resolve());
+      if (late instanceof models.User) assert.equal(late.city, 'Rome');
+      else assertIs(late, CacheNotSetUpError, message);
+      assert.equal(await vote.getTarget(), null);
+
+      // The store of the first one was closed by its test only if it owns it: a new one is passed.
+      backend.setup({ store: new MemoryStore() });
+      assert.equal((await models.User.cache.get({ username: 'bill1992' })).city, 'Rome');
+    } finally {
+      await backend.close();
+    }
+  });
+
+  it('setupCache that failed can be called again', async () => {
+    const backend = await openBackend('sqlite');
+    try {
+      const { User } = defineSeedModels(backend.sequelize);
+      await backend.sequelize.sync();
+      assert.throws(() => backend.setup({ maxBatch: 0 }), InvalidOptionError);
+      assert.throws(() => setupCache(backend.sequelize, { store: {} as never }), InvalidOptionError);
+      backend.setup();
+      assert.throws(() => backend.setup(), AlreadyCachedError);
+      const user = await User.create({ username: 'ann' });
+      assert.equal((await User.cache.get({ username: 'ann' })).id, user.id);
+      await user.update({ username: 'eve' });
+      assert.equal(await User.cache.getOrNone({ username: 'ann' }), null);
+    } finally {
+      await backend.close();
+    }
+  });
+
+  it('a second withCache, and a wrong one, leave the first as it is', async () => {
+    const backend = await openBackend('sqlite');
+    try {
+      const { User } = defineSeedModels(backend.sequelize);
+      assert.throws(() => cached(User, { keys: ['city'] }), AlreadyCachedError);
+      const Town = backend.sequelize.define('Town', { name: DataTypes.STRING }, { timestamps: false });
+      assert.throws(() => cached(Town, { keys: 'name' }), InvalidOptionError);
+      cached(Town, { keys: ['name'] });
+      backend.setup();
+      await backend.sequelize.sync();
+      await User.create({ username: 'ann' });
+      await Town.create({ name: 'Rome' });
+      assert.equal((await User.cache.get({ username: 'ann' })).username, 'ann');
+      assert.equal((await (Town as unknown as UntypedModel).cache.get({ name: 'Rome' })).get('name'), 'Rome');
+    } finally {
+      await backend.close();
+    }
+  });
+});
+
+describe('a wrong declaration after setupCache', () => {
+  it('refuses lookups of and writes to its model, and nothing else', async () => {
+    const backend = await openBackend('sqlite');
+    try {
+      const { User, UserCacheOnUsername, Event } = defineSeedModels(backend.sequelize);
+      backend.setup();
+      await backend.sequelize.sync();
+      await User.create({ username: 'ann' });
+      const event = await Event.create({ name: 'launch' });
+      class EventCacheOnNaem extends InstanceCache<InstanceType<SeedModels['Event']>> {
+        static model = Event;
+        static keyFields: readonly string[] = ['naem'];
+      }
+      registerCache(EventCacheOnNaem);
+      const message =
+        "Cache EventCacheOnNaem: 'naem' is neither an attribute nor an association nor a generic foreign key of model Event; did you mean 'name'? (Associations must be declared before setupCache.)";
+      backend.reset();
+      for (const use of [
+        () => new EventCacheOnNaem('launch').resolve(),
+        () => Event.cache.get({ id: event.id }),
+        // Another process may have what this one cannot invalidate.
+        () => event.update({ name: 'landing' }),
+        () => Event.destroy({ where: {} }),
+      ]) {
+        assertIs(await thrownBy(use), InvalidKeyFieldError, message);
+      }
+      assert.deepEqual(backend.sql, [], 'the writes are refused before the database');
+      // Reads, and all that is done to other models, go on.
+      assert.equal((await Event.findByPk(event.id))?.name, 'launch');
+      const user = await new UserCacheOnUsername('ann').resolve();
+      await user.update({ username: 'eve' });
+      assert.equal(await User.cache.getOrNone({ username: 'ann' }), null);
+      assert.equal((await User.cache.get({ username: 'eve' })).id, user.id);
+
+      EventCacheOnNaem.keyFields = ['name'];
+      // Anything that is declared has it looked at again.
+      registerCache(
+        class EventCacheOnId extends InstanceCache<InstanceType<SeedModels['Event']>> {
+          static model = Event;
+          static keyFields = ['id'] as const;
+        },
+      );
+      assert.equal((await new EventCacheOnNaem('launch').resolve()).id, event.id);
+    } finally {
+      await backend.close();
+    }
+  });
+});
+
+describe('codes', () => {
+  it('every error has one of its own', () => {
+    const codes = new Map<string, string>();
+    for (const [name, exported] of Object.entries(flash) as [string, unknown][]) {
+      if (typeof exported !== 'function' || !(exported.prototype instanceof Error)) continue;
+      if (name === 'FlashError' || name === 'StoreError') continue;
+      const { code, name: own } = new (exported as ErrorClass)('a message');
+      assert.match(code, /^FLASH_[A-Z]+(_[A-Z0-9]+)*$/, name);
+      assert.equal(own, name);
+      assert.equal(codes.get(code), undefined, `${name} has the code of ${codes.get(code) ?? ''}`);
+      codes.set(code, name);
+    }
+    assert.ok(codes.size >= 25, `${codes.size} errors`);
+  });
+});
+
+/** What a call resolves to, or what it throws. */
+async function thrownOrNot(call: () => unknown): Promise<unknown> {
+  try {
+    return await call();
+  } catch (error) {
+    return error;
+  }
+}
