@@ -30,24 +30,37 @@ interface Waiter {
   readonly reject: (error: unknown) => void;
 }
 
-interface Lookup {
-  readonly cache: BoundCache;
-  readonly values: readonly Canonical[];
-  readonly mode: Mode;
-  readonly key: string;
+class Lookup {
   /** Flights and duplicates are told apart by this: the cache, the exact values, the mode. */
   readonly id: string;
   readonly waiters: Waiter[];
   /** Until when to wait for another process's fill, in `performance.now()` milliseconds. */
-  waitUntil: number | undefined;
+  waitUntil: number | undefined = undefined;
   /** The next wait for another process's fill, in milliseconds. */
-  waitStep: number;
+  waitStep = 4;
   /** Not to be answered through this process's hint again. */
   ignoreHint: boolean;
   /** It was counted as a miss. */
-  counted: boolean;
+  counted = false;
   /** How often its lease could not be placed. */
-  attempts: number;
+  attempts = 0;
+  #key: string | undefined;
+
+  constructor(
+    readonly cache: BoundCache,
+    readonly values: readonly Canonical[],
+    readonly mode: Mode,
+    waiter: Waiter,
+  ) {
+    this.id = `${mode} ${cache.name} ${values.length === 1 ? exact(values[0] as Canonical) : JSON.stringify(values)}`;
+    this.waiters = [waiter];
+    this.ignoreHint = mode === 'refresh';
+  }
+
+  /** Computed when it is asked for: a hit through a hint needs none. */
+  get key(): string {
+    return (this.#key ??= this.cache.keyFor(this.values));
+  }
 }
 
 /** "These key values lead to this row": checked against the row whenever it is used. */
@@ -126,20 +139,7 @@ export class Loader {
   /** The row (or custom result) with these key values. Rejects only with the database's errors. */
   load(cache: BoundCache, values: readonly Canonical[], mode: Mode): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const id = `${mode} ${cache.name} ${values.length === 1 ? exact(values[0] as Canonical) : JSON.stringify(values)}`;
-      this.#enqueue({
-        cache,
-        values,
-        mode,
-        key: cache.keyFor(values),
-        id,
-        waiters: [{ resolve, reject }],
-        waitUntil: undefined,
-        waitStep: 4,
-        ignoreHint: mode === 'refresh',
-        counted: false,
-        attempts: 0,
-      });
+      this.#enqueue(new Lookup(cache, values, mode, { resolve, reject }));
     });
   }
 
@@ -176,11 +176,11 @@ export class Loader {
     const hints = new Map<Lookup, Hint>();
     const keys = new Set<string>();
     for (const lookup of lookups) {
-      const { cache, key } = lookup;
+      const { cache } = lookup;
       keys.add(cache.model.tableKeys.generation);
       const hint = this.#hintOf(lookup);
       if (hint === undefined) {
-        keys.add(key);
+        keys.add(lookup.key);
         // It is known to this process for the first time, so a load is likely: it saves a round trip.
         if (needsEpoch(cache)) keys.add(cache.model.tableKeys.epoch);
         continue;
@@ -188,7 +188,7 @@ export class Loader {
       hints.set(lookup, hint);
       keys.add(hint.rowKey);
       // A unique key leads to one row or none: while the row still has the key, it is the answer.
-      if (!isUnique(lookup)) keys.add(key);
+      if (!isUnique(lookup)) keys.add(lookup.key);
     }
     const look = await this.#coherence.look([...keys]);
 
@@ -288,7 +288,8 @@ export class Loader {
           // The row is gone or was renamed.
           return viaIndex ? { state: 'miss', target: lookup.key, hint: undefined } : { state: 'astray' };
         }
-        this.#hints.set(lookup.id, hint);
+        // A hint that was used is the one that is remembered.
+        if (viaIndex) this.#hints.set(lookup.id, hint);
         return { state: 'hit', values: values as readonly unknown[] };
       }) ?? miss
     );
@@ -343,9 +344,10 @@ export class Loader {
   }
 
   /** Answers every waiter with an instance of its own; `judge` decodes once more for each further one. */
-  #hit({ cache, key, waiters }: Lookup, values: readonly unknown[] | null, judge: () => Verdict): void {
+  #hit(lookup: Lookup, values: readonly unknown[] | null, judge: () => Verdict): void {
+    const { cache, waiters } = lookup;
     cache.counters.hits += waiters.length;
-    publish('hit', () => ({ cache: cache.name, key }));
+    publish('hit', () => ({ cache: cache.name, key: lookup.key }));
     const { hydrator } = cache.model;
     let own = values;
     for (let at = 0; at < waiters.length; at += 1) {

@@ -98,7 +98,10 @@ export function describeCaches(caches: readonly SimpleCache[]): string {
 }
 
 function bare(model: string, caches: readonly SimpleCache[], value: unknown): ReturnType<typeof resolveLookup> {
-  const single = caches.filter(({ fields }) => fields.length === 1);
+  // Several caches on the same field (a key and a cache class) mean the same lookup.
+  const single = [
+    ...new Map(caches.filter(({ fields }) => fields.length === 1).map((cache) => [cache.fields[0]?.name, cache])).values(),
+  ];
   const secondary = single.filter(({ primary }) => !primary);
   const cache = single.length === 1 ? single[0] : secondary.length === 1 ? secondary[0] : undefined;
   const field = cache?.fields[0];

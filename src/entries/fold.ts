@@ -50,12 +50,12 @@ export function withoutTrailingSpaces(text: string): string {
 }
 
 /** Most keys are lower-case ASCII, and many of those stay as they are. */
-const unchanged = /^(?:[b-hj-np-rtv-xz0-9_.@-]|a(?![ae])|[io](?!e)|s(?!s))*$/;
+const unchanged = /^(?:[bd-hj-np-rtv-xz0-9_.@-]|c(?!h)|a(?![ae])|[io](?!e)|s(?!s))*$/;
 
 /**
  * Whether a letter disappears behind another, because one collation equates them with one letter:
  * "ß" is "s" or "ss"; "ä" is "a" or "ae", "å" is "a" or "aa", "ö" is "o" or "oe"; "ü" is "u", "y" or
- * "ue", and in Lithuanian "y" is "i".
+ * "ue"; and in Lithuanian "y" is "i", and "ch" is "c".
  */
 function collapses(last: string, letter: string): boolean {
   switch (letter) {
@@ -64,6 +64,8 @@ function collapses(last: string, letter: string): boolean {
       return last === letter;
     case 'e':
       return last === 'a' || last === 'o' || last === 'i';
+    case 'h':
+      return last === 'c';
     default:
       return false;
   }

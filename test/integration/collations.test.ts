@@ -24,6 +24,7 @@ describe('foldText is at least as coarse as the collations of the database', () 
     // One connection, since temporary tables belong to one.
     backend = await openBackend('mariadb', { options: { pool: { max: 1, min: 1 }, logging: false } });
     sequelize = backend.sequelize;
+    await sequelize.query('SET SESSION group_concat_max_len = 16000000');
     collations = await caseInsensitive(sequelize, 'utf8mb4');
   });
   after(() => backend.close());
@@ -39,9 +40,9 @@ describe('foldText is at least as coarse as the collations of the database', () 
     let groups = 0;
     for (const collation of collations) {
       const byWeight = await grouped(sequelize, 'points', collation);
-      const flat = collation === 'utf8mb4_general_ci' || !byWeight.some((group) => group.length === 1 && (group[0]?.length ?? 0) > 1);
       for (const group of byWeight) {
         // Where all characters beyond U+FFFF are one, the styled letters among them are not (see fold.ts).
+        const flat = group.length > 50_000;
         const compared = flat ? group.filter((character) => character.length === 1) : group;
         if (compared.length < 2) continue;
         groups += 1;
@@ -94,7 +95,7 @@ describe('foldText is at least as coarse as the collations of the database', () 
     assert.equal(distinct([...'бвгджзклмнпрстфхцчшщыэюя']), 24);
     assert.equal(distinct([...'بتثجحخدذرزسشصضطظعغفقكلمنو']), 25);
     assert.equal(distinct([...'กขคงจฉชซญดตถทธนบปผฝพฟมยรลวสหอ']), 29);
-    assert.equal(distinct([...'कखगघचछजझटठडढणतथदधनपफबभमयरलवशषसह']), 32);
+    assert.equal(distinct([...'कखगघचछजझटठडढणतथदधनपफबभमयरलवशषसह']), 31);
     assert.equal(distinct(['राम', 'रमा', 'रमी', 'रोम']), 4);
     assert.equal(distinct(['anna', 'hanna', 'johanna', 'ana']), 4);
   });
@@ -127,20 +128,14 @@ async function load(sequelize: Sequelize, table: string, texts: readonly string[
   }
 }
 
-/** The texts of a table by equal weight. */
+/** The texts of equal weight, where there are several. */
 async function grouped(sequelize: Sequelize, table: string, collation: string, as = ''): Promise<readonly (readonly string[])[]> {
-  const rows = await sequelize.query<{ c: Buffer; weight: string }>(
-    `SELECT HEX(CONVERT(c USING utf8mb4)) AS c, HEX(WEIGHT_STRING(c COLLATE ${collation}${as})) AS weight FROM ${table}`,
+  const rows = await sequelize.query<{ texts: string }>(
+    `SELECT GROUP_CONCAT(HEX(CONVERT(c USING utf8mb4)) ORDER BY id) AS texts FROM ${table}
+     GROUP BY HEX(WEIGHT_STRING(c COLLATE ${collation}${as})) HAVING COUNT(*) > 1`,
     { type: QueryTypes.SELECT },
   );
-  const groups = new Map<string, string[]>();
-  for (const { c, weight } of rows as unknown as readonly { c: string; weight: string }[]) {
-    const text = Buffer.from(c, 'hex').toString();
-    const group = groups.get(weight);
-    if (group === undefined) groups.set(weight, [text]);
-    else group.push(text);
-  }
-  return [...groups.values()];
+  return rows.map(({ texts }) => texts.split(',').map((text) => Buffer.from(text, 'hex').toString()));
 }
 
 /** The texts of a group whose bucket is not that of the first, as a message. */

@@ -3,11 +3,12 @@
  * killed and restarted, and on servers that are none.
  */
 import assert from 'node:assert/strict';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server } from 'node:net';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { DataTypes, Model, type CreationOptional, type InferAttributes, type InferCreationAttributes } from 'sequelize';
-import { channels, InvalidationFailedError, withCache, type FlashCache, type FlashEvents } from '../../src/index.js';
+import { InvalidationFailedError, withCache, type FlashCache, type FlashEvents } from '../../src/index.js';
 import { MemcachedStore } from '../../src/stores/memcached.js';
 import { openBackend, type Backend } from '../support/backends.js';
 import { startMemcached, type MemcachedProcess } from '../support/memcached-process.js';
@@ -159,7 +160,7 @@ describe('a store that fails', () => {
   it('a value over the item limit is served, not cached, and counted', async () => {
     const reasons: string[] = [];
     const listen = (message: unknown): void => void reasons.push((message as FlashEvents['bypass']).reason);
-    channels.bypass.subscribe(listen);
+    subscribe('sequelize-flash:bypass', listen);
     await Item.update({ text: 'x'.repeat(1_200_000) }, { where: { id: 1 } });
     assert.equal((await Item.cache.get({ id: 1 })).text?.length, 1_200_000);
     backend.reset();
@@ -168,7 +169,7 @@ describe('a store that fails', () => {
     assert.deepEqual(reasons, ['too-large', 'too-large']);
     await Item.update({ text: 'short' }, { where: { id: 1 } });
     assert.equal((await Item.cache.get({ id: 1 })).text, 'short');
-    channels.bypass.unsubscribe(listen);
+    unsubscribe('sequelize-flash:bypass', listen);
   });
 
   for (const [what, answer] of [
@@ -210,10 +211,10 @@ function nextEvent<K extends 'delivered' | 'undelivered'>(
     const listen = (message: unknown): void => {
       const event = message as FlashEvents[K];
       if (!fits(event)) return;
-      channels[kind].unsubscribe(listen);
+      unsubscribe(`sequelize-flash:${kind}`, listen);
       resolve(event);
     };
-    channels[kind].subscribe(listen);
+    subscribe(`sequelize-flash:${kind}`, listen);
   });
 }
 

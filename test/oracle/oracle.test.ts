@@ -11,26 +11,48 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it, type TestContext } from 'node:test';
-import type { Store } from '../../src/index.js';
 import { seed } from '../support/seed.js';
 import { makePlan, sizeOf, type Plan } from './plan.js';
 import { Random } from './random.js';
 import { OracleFailure, runPlan, type Tally } from './run.js';
 import { shrink } from './shrink.js';
-import { hitsOf, openStack, type StackName } from './stacks.js';
+import { hitsOf, openStack, type Stack, type StackName } from './stacks.js';
 
-const operations = Number(process.env.ORACLE_OPERATIONS ?? 6000);
+const operations = Number(process.env.ORACLE_OPERATIONS ?? 3000);
 const shrinkMs = Number(process.env.ORACLE_SHRINK_MS ?? 60_000);
 const givenPlan = process.env.ORACLE_PLAN;
 const chosenSeed = seed();
 
-type Disturb = (store: Store) => Store;
+type Disturb = (stack: Stack) => void;
 
 describe('oracle', () => {
   for (const name of ['mariadb', 'sqlite', 'two'] as const) {
     it(`${name}: every lookup is what findOne gives`, async (t) => {
       t.diagnostic(`SEED=${chosenSeed} ORACLE_OPERATIONS=${operations}`);
       await check(t, name);
+    });
+  }
+});
+
+/** Ways in which invalidation could be lost. The oracle has to notice each of them. */
+const faults: Readonly<Record<string, (key: string) => boolean>> = {
+  'every write': () => true,
+  'row entries': (key) => key.includes(':r:'),
+  'index entries': (key) => key.includes(':i:'),
+  'results of custom caches': (key) => key.includes(':q:'),
+  'whole tables': (key) => key.includes(':g:'),
+};
+
+describe('the oracle notices when invalidation is lost for', () => {
+  for (const [what, isLost] of Object.entries(faults)) {
+    it(what, async (t) => {
+      t.diagnostic(`SEED=${chosenSeed} ORACLE_OPERATIONS=${operations}`);
+      const plan = makePlan(new Random(chosenSeed), operations, 1);
+      const { failure } = await run('sqlite', plan, ({ deafen }) => {
+        deafen(isLost);
+      });
+      assert.ok(failure !== undefined, `${operations} operations did not show it`);
+      t.diagnostic(`after ${failure.step} of ${plan.length} steps`);
     });
   }
 });
@@ -66,7 +88,8 @@ interface Run {
 }
 
 async function run(name: StackName, plan: Plan, disturb?: Disturb): Promise<Run> {
-  const stack = await openStack(name, disturb);
+  const stack = await openStack(name);
+  disturb?.(stack);
   try {
     const tally = await runPlan(plan, stack.worlds);
     return { tally, ...hitsOf(stack.caches) };

@@ -118,12 +118,18 @@ class Runner {
         await this.#savepoint(step, transaction);
         return;
       case 'concurrently': {
+        // SQLite has one writer: transactions side by side only lock each other out.
+        const alone = (one: Step): boolean =>
+          this.#world(step.side).sequelize.getDialect() === 'sqlite' && (one.do === 'swap' || one.do === 'findOrCreate');
         const results = await Promise.allSettled(
-          step.steps.map(async (one) =>
-            one.do === 'look' ? this.#look(one.asks, one.how, one.side, undefined, false) : this.step(one, undefined),
-          ),
+          step.steps
+            .filter((one) => !alone(one))
+            .map(async (one) =>
+              one.do === 'look' ? this.#look(one.asks, one.how, one.side, undefined, false) : this.step(one, undefined),
+            ),
         );
         for (const result of results) if (result.status === 'rejected') throw result.reason;
+        for (const one of step.steps) if (alone(one)) await this.step(one, undefined);
         return;
       }
       default:

@@ -1,6 +1,6 @@
 /** What a plan runs on: a database of its own, with one or two Sequelize instances and their caches. */
 import { randomUUID } from 'node:crypto';
-import { setupCache, type FlashCache, type Store } from '../../src/index.js';
+import { setupCache, type FlashCache, type Store, type StoreReply, type StoreToken } from '../../src/index.js';
 import { memcachedStore, openBackend, type BackendName } from '../support/backends.js';
 import { ObservedStore } from '../support/observed-store.js';
 import { defineWorld, type World } from './models.js';
@@ -11,27 +11,37 @@ export type StackName = BackendName | 'two';
 export interface Stack {
   readonly worlds: readonly World[];
   readonly caches: readonly FlashCache[];
+  /** From now on nothing that a write says about these keys reaches the store. */
+  deafen(isLost: (key: string) => boolean): void;
   close(): Promise<void>;
 }
 
-/** Opens a stack. `disturb` may put another store before the real one. */
-export async function openStack(name: StackName, disturb: (store: Store) => Store = (store) => store): Promise<Stack> {
+/** Opens a stack. */
+export async function openStack(name: StackName): Promise<Stack> {
   const backendName = name === 'sqlite' ? 'sqlite' : 'mariadb';
   // With a name, SQLite gives each transaction a connection of its own; `:memory:` has only one.
   const backend = await openBackend(backendName, backendName === 'sqlite' ? { options: { storage: 'oracle.db' } } : {});
   const prefix = `oracle-${randomUUID().slice(0, 8)}`;
   const closers: (() => Promise<unknown>)[] = [];
+  let isLost = (_key: string): boolean => false;
   try {
     const worlds = [defineWorld(backend.sequelize)];
     if (name === 'two') worlds.push(defineWorld(backend.another()));
     await backend.sequelize.sync();
     const caches = worlds.map(({ sequelize }, at) => {
       const store = at === 0 ? backend.store : new ObservedStore(memcachedStore());
-      const cache = setupCache(sequelize, { store: disturb(store), prefix });
+      const cache = setupCache(sequelize, { store: new DeafStore(store, (key) => isLost(key)), prefix });
       closers.push(() => cache.close(0));
       return cache;
     });
-    return { worlds, caches, close };
+    return {
+      worlds,
+      caches,
+      deafen(lost) {
+        isLost = lost;
+      },
+      close,
+    };
   } catch (error) {
     await close();
     throw error;
@@ -40,6 +50,51 @@ export async function openStack(name: StackName, disturb: (store: Store) => Stor
   async function close(): Promise<void> {
     for (const closer of closers) await closer();
     await backend.close();
+  }
+}
+
+/** Drops what writes say about some keys: markers, and removals. */
+class DeafStore implements Store {
+  readonly #store: Store;
+  readonly #isLost: (key: string) => boolean;
+
+  constructor(store: Store, isLost: (key: string) => boolean) {
+    this.#store = store;
+    this.#isLost = isLost;
+  }
+
+  get name(): string {
+    return this.#store.name;
+  }
+
+  get maxValueBytes(): number {
+    return this.#store.maxValueBytes;
+  }
+
+  get(keys: readonly string[]): Promise<StoreReply> {
+    return this.#store.get(keys);
+  }
+
+  add(key: string, value: string, ttlSeconds: number): Promise<boolean> {
+    return value.startsWith('M') && this.#isLost(key) ? Promise.resolve(true) : this.#store.add(key, value, ttlSeconds);
+  }
+
+  compareAndSwap(key: string, value: string, token: StoreToken, ttlSeconds: number): Promise<boolean> {
+    return value.startsWith('M') && this.#isLost(key)
+      ? Promise.resolve(true)
+      : this.#store.compareAndSwap(key, value, token, ttlSeconds);
+  }
+
+  compareAndDelete(key: string, token: StoreToken): Promise<boolean> {
+    return this.#isLost(key) ? Promise.resolve(true) : this.#store.compareAndDelete(key, token);
+  }
+
+  delete(key: string): Promise<boolean> {
+    return this.#isLost(key) ? Promise.resolve(true) : this.#store.delete(key);
+  }
+
+  close(): Promise<void> {
+    return this.#store.close();
   }
 }
 
