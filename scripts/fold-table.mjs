@@ -98,6 +98,8 @@ join(ignorable, 0xfffd);
 // - U+00B7 belongs to "ŀ" in some collations; U+0621 comes before or after the letter in U+0675 to U+0678.
 join(ignorable, 0xb7);
 join(ignorable, 0x621);
+// - Newer collations move vowels that are written before their consonant behind it.
+for (const point of points) if (/\p{Logical_Order_Exception}/u.test(String.fromCodePoint(point))) join(ignorable, point);
 
 /** @type {(point: number) => number[]} */
 const decomposed = (point) =>

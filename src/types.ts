@@ -123,7 +123,7 @@ export type KeyScalar = string | number | bigint | boolean | Date | Uint8Array;
 export type KeyId = string | number | bigint;
 
 /** A generic foreign key's value without the instance: `['Post', 5]`. */
-export type GenericReference = readonly [typeName: string, id: KeyId];
+export type GenericReference = readonly [typeName: string, id: string | number];
 
 /** Whatever can be a key field's value where the types do not say which: the run time checks it. */
 export type LooseKeyValue = KeyScalar | GenericReference | Model | null;
@@ -337,7 +337,7 @@ export type CacheArguments<M extends Model, K extends readonly string[] = readon
  * a binary value is a Buffer; a generic foreign key is the pair of type and id.
  */
 export type CanonicalKeyValue =
-  string | number | boolean | Date | Buffer | readonly [typeName: string, id: string | number] | null;
+  string | number | boolean | Date | Buffer | GenericReference | null;
 
 /**
  * What `getInstance` receives: the canonical value of every key field under its name, an

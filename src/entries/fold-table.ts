@@ -5,7 +5,7 @@
  * differences, `d+n` for one with the n that follow it.
  */
 export const foldTable =
-  '=0+8 6+h 2o+5 2+p e a g9+2q o d 3 6 9 h 5 a h 55+6 7c+18 2 2 1 2 1 2 1l+5 b+a 2 5 v b+k h 4 2q+e 3 1 2+3 g i 2 v+q 4h+8 7 3 r 1 3+h 18+2 14 4 9 1 7+7 17+1l 1l l+3 19+2 1l 1u 3+2 1l 1g 1 g+2 1l 1q+5 2+2 1l p 19 3i+4 1k 1x+2 1l 1w+3 3i+2 5g+7 3e+5 23 1 s 2 2 5 1 1r 1 3 1 3 1 1r 34+2 2d k0+2 ut 1 h+b 2 a 19+5 8a+2 8p+8 3 1d+e 3+a 1h+4 1c 1j+8 d+2 2s 29 49+o 5 5+2 3+2 5j+9 2+6 10+a 8h+f 1j 1 1z i+3 3+5 1c+4 r+4 1e+4 2+9 2p+w 2db+2 3y iz+5 2y 1 n9x+3 a 1 37 1 7u 39 1 1w r+h 1m+2 2b+3 1c 7g 2 8b fn6 8w+5 3z+2 7g+f h+f 1t+4 2+a 3j 4f 1 2i+2 2;' +
+  '=0+8 6+h 2o+5 2+p e a g9+2q o d 3 6 9 h 5 a h 55+6 7c+18 2 2 1 2 1 2 1l+5 b+a 2 5 v b+k h 4 2q+e 3 1 2+3 g i 2 v+q 4h+8 7 3 r 1 3+h 18+2 14 4 9 1 7+7 17+1l 1l l+3 19+2 1l 1u 3+2 1l 1g 1 g+2 1l 1q+5 2+2 1l p 19 3i+4 1k 1x+2 1l 1w+3 3i+2 59+4 3+7 36+4 4+5 23 1 s 2 2 5 1 1r 1 3 1 3 1 1r 34+2 2d k0+2 ut 1 h+b 2 a 19+5 8a+2 3e+2 3 56+8 3 1d+e 3+a 1h+4 1c 1j+8 d+2 2s 29 49+o 5 5+2 3+2 5j+9 2+6 10+a 8h+f 1j 1 1z i+3 3+5 1c+4 r+4 1e+4 2+9 2p+w 2db+2 3y iz+5 2y 1 n9x+3 a 1 37 1 7u 39 1 1w r+h 1m+2 2b+3 1c 76 1 3 2 1 3 2 8b fn6 8w+5 3z+2 7g+f h+f 1t+4 2+a 3j 4f 1 2i+2 2;' +
   '2p=1t 2x m+6 q+6 q+5 5k 1 g+5 n+3 3+3 z 1 8s 533 a 1 m 40 1 u e 1 4f+n d5 4b p7 q pu2 1 11 1 h9c w 1mq 12z7 1ey q q q q q q q q q q q q q q q q q q q q q q q q q 59i w w;' +
   '2q=1u 5po p 4h q+5 md p7 q 174h w 14lx 1ey q q q q q 1g q q q q q q q q q q q q q q q q q q 59i w w;' +
   '2r=1v 3o w v+7 gr 56c 1n 1d 1 l5 17 1s g mz q pwg h81 w 14lx 1ey q q q q q q q q q 1g 1g q q q q q q q q q q q q 59b 7 w w;' +
@@ -101,8 +101,8 @@ export const foldTable =
   '3b8=3ck 2bk 38w;3b9=3cl 2bk 38w;3xs=3y0;3xt=3y1;3xu=3y2;3xv=3y3;3xw=3y4;3xx=3y5;4gw=4gx;4gy=4h0 1;4h2=4h3;' +
   '4h4=4h5 3+2;4he=4hf+3;4hm=4hn+2;4hq=4hr 1;4ht=4hu;4hv=4hw;4hx=4hy;4i2=4i3+3 s;4i7=4i8 1;4ia=4ib 1;4i0=4id;' +
   '4if=4ig 1;4ii=4ij;4ik=4il;4iu=4iv 1;4hl=4ix;4hx.4ii=4j2;4if.4if=4j3;4h2.4h2=4j4;4y0.4yx=4yl;4y3.4yy=4ym;' +
-  '524.52u=53y;524.52u.535=53z;56u.57k.56u=578;55y=57c 1;56j=57e 1;57n=57o;i5=5a8 skp;5c5.5dh=5c6;5c7.5dh=5c8;' +
-  '5c9.5dh=5ca;5cb.5dh=5cc;5cd.5dh=5ce;5ch.5dh=5ci;5dm.5dh=5dn;5do.5dh=5dp;5dq.5dh=5ds;5dr.5dh=5dt;5du.5dh=5dv;' +
+  '524.535=53z;56u.57k.56u=578;55y=57c 1;56j=57e 1;57n=57o;i5=5a8 skp;5c5.5dh=5c6;5c7.5dh=5c8;5c9.5dh=5ca;' +
+  '5cb.5dh=5cc;5cd.5dh=5ce;5ch.5dh=5ci;5dm.5dh=5dn;5do.5dh=5dp;5dq.5dh=5ds;5dr.5dh=5dt;5du.5dh=5dv;' +
   '5cq.5dw.5cs=5e4;5fn=5h6;5fu=5ha;5g9=5hb;5hc=5hd;5he=5hf 1;5hh=5hi;5hj=5hk;5hl=5hm;5hn=5ho 1;5hq=5hr;5hu=5hv;' +
   '5hw=5hx;5hy=5hz;5i0=5i1 1;5i3=5i4;5i6=5i7;5if=5ig;5ii=5ij;5ik=5il;5im=5in;5mx=5my;3cm=5o6;3cn=5o7;3co=5o8;' +
   '3cp=5o9;3cq=5oa;3ct=5od;3cu=5oe;3cv=5of;5pl=5pm+2 2+3 9;gs=5qg 1w 2b r9o;gg=5s4 2zv;gh=5s5 4i 2va;5qa=5s6;' +

@@ -4,7 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { DataTypes, literal, Model, type Sequelize } from 'sequelize';
+import { DataTypes, literal, Model, Sequelize } from 'sequelize';
+import { createSqliteModule } from '../../examples/support/sqlite.js';
 import * as flash from '../../src/index.js';
 import {
   AlreadyCachedError,
@@ -31,7 +32,6 @@ import {
   withCache,
   WrongModelError,
   type CacheClass,
-  type FlashCache,
 } from '../../src/index.js';
 import { MemoryStore } from '../../src/stores/memory.js';
 import { openBackend, type Backend } from '../support/backends.js';
@@ -455,10 +455,10 @@ const declarations: readonly Misdeclared[] = [
     setupCache(sequelize, { store });
   }, NoPrimaryKeyError, 'Model Book has no primary key, so its rows cannot be told apart. Declare one, or do not cache this model.'],
   ['a model whose primary key cannot be a key', (sequelize) => {
-    const Log = sequelize.define('Log', { where: { type: DataTypes.GEOMETRY, primaryKey: true } });
+    const Log = sequelize.define('Log', { place: { type: DataTypes.GEOMETRY, primaryKey: true } });
     cached(Log, {});
     setupCache(sequelize, { store });
-  }, NoPrimaryKeyError, "The primary key 'where' of model Log has the type GEOMETRY, whose values cannot be told apart by the cache. Declare another one, or do not cache this model."],
+  }, NoPrimaryKeyError, "The primary key 'place' of model Log has the type GEOMETRY, whose values cannot be told apart by the cache. Declare another one, or do not cache this model."],
   ['a default scope with include', declaring({ keys: ['title'] }, { defaultScope: { include: ['author'] } }), UnsupportedScopeError, "The default scope of model Book cannot be cached: it has 'include'. A cached row may depend on the row's own columns only: 'where' with plain values, 'attributes' by name, and 'order' by attribute. Move the rest into a named scope, or do not cache this model."],
   ['a default scope with a literal', declaring({ keys: ['title'] }, { defaultScope: { where: literal('published <= NOW()') } }), UnsupportedScopeError, "The default scope of model Book cannot be cached: its 'where' holds an instance of Literal, whose answer may change without a write. A cached row may depend on the row's own columns only: 'where' with plain values, 'attributes' by name, and 'order' by attribute. Move the rest into a named scope, or do not cache this model."],
   ['a default scope with a literal value', declaring({ keys: ['title'] }, { defaultScope: { where: { title: literal('USER()') } } }), UnsupportedScopeError, "The default scope of model Book cannot be cached: its 'where' holds an instance of Literal, whose answer may change without a write. A cached row may depend on the row's own columns only: 'where' with plain values, 'attributes' by name, and 'order' by attribute. Move the rest into a named scope, or do not cache this model."],
@@ -536,34 +536,43 @@ const declarations: readonly Misdeclared[] = [
 ];
 
 describe('wrong declarations and set-ups', () => {
+  let right: Backend;
+  let models: SeedModels;
+  let dialectModule: object;
+  const { SEQUELIZE_FLASH_MEMCACHED: servers } = process.env;
+
+  before(async () => {
+    dialectModule = await createSqliteModule();
+    right = await openBackend('sqlite');
+    models = defineSeedModels(right.sequelize);
+    right.setup();
+    await right.sequelize.sync();
+    delete process.env.SEQUELIZE_FLASH_MEMCACHED;
+  });
+  after(async () => {
+    if (servers !== undefined) process.env.SEQUELIZE_FLASH_MEMCACHED = servers;
+    await right.close();
+  });
+
   for (const [what, does, ErrorClass, message] of declarations) {
     it(what, async () => {
-      const backend = await openBackend('sqlite');
-      const { SEQUELIZE_FLASH_MEMCACHED: servers } = process.env;
-      delete process.env.SEQUELIZE_FLASH_MEMCACHED;
-      let left: FlashCache | undefined;
-      try {
-        const thrown = await thrownBy(() => {
-          left = does(backend.sequelize) as FlashCache | undefined;
-        });
-        assertIs(thrown, ErrorClass, message);
-        assert.deepEqual(backend.sql, []);
-        // Nothing of it is left: a right set-up of another instance works.
-        const right = await openBackend('sqlite');
-        try {
-          const { User } = defineSeedModels(right.sequelize);
-          right.setup();
-          await right.sequelize.sync();
-          await User.create({ username: 'ann' });
-          assert.equal((await User.cache.get({ username: 'ann' })).username, 'ann');
-        } finally {
-          await right.close();
-        }
-      } finally {
-        if (servers !== undefined) process.env.SEQUELIZE_FLASH_MEMCACHED = servers;
-        await left?.close(0);
-        await backend.close();
-      }
+      const statements: string[] = [];
+      const logging = (sql: string): number => statements.push(sql);
+      const sequelize = new Sequelize({ dialect: 'sqlite', storage: ':memory:', dialectModule, logging });
+      const { User } = models;
+      const user = await User.create({ username: what });
+      assertIs(await thrownBy(() => does(sequelize)), ErrorClass, message);
+      assert.deepEqual(statements, []);
+      // Nothing of it is left: what is set up goes on, and what is right can be set up.
+      await user.update({ city: 'Oslo' });
+      assert.equal((await User.cache.get({ username: what })).city, 'Oslo');
+      const another = new Sequelize({ dialect: 'sqlite', storage: ':memory:', dialectModule, logging });
+      cached(book(another), { keys: ['title'] });
+      const flashCache = setupCache(another, { store });
+      assert.match((another.models.Book as unknown as UntypedModel).cache.getKey({ title: 'x' }), /^flash:/);
+      await flashCache.close(0);
+      await another.close();
+      await sequelize.close();
     });
   }
 });

@@ -1,6 +1,7 @@
 /** Real memcached processes for tests: on loopback, each ended by its own process id. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -21,7 +22,7 @@ export interface MemcachedProcess {
   readonly address: string;
   /** Of the process that runs now; another one after `restart`. */
   readonly pid: number;
-  /** SIGSTOP: the kernel goes on accepting connections, nobody answers. */
+  /** SIGSTOP: the kernel goes on accepting connections, nobody answers. When this returns, all threads stand. */
   pause(): void;
   /** SIGCONT */
   resume(): void;
@@ -59,7 +60,10 @@ export async function startMemcached(options: MemcachedProcessOptions = {}): Pro
     get pid() {
       return child.pid ?? 0;
     },
-    pause: () => void child.kill('SIGSTOP'),
+    pause: () => {
+      child.kill('SIGSTOP');
+      waitUntilStopped(child.pid ?? 0);
+    },
     resume: () => void child.kill('SIGCONT'),
     kill,
     restart: async () => {
@@ -144,6 +148,24 @@ function exchange(port: number, raw: string | Uint8Array): Promise<string> {
     socket.write(raw);
     socket.write('quit\r\n');
   });
+}
+
+/**
+ * A signal is only sent: on a busy machine each thread of the process goes on until the kernel gets
+ * round to it, and may still answer a command. Where there is no `/proc`, that has to be risked.
+ */
+function waitUntilStopped(pid: number): void {
+  const threads = `/proc/${String(pid)}/task`;
+  if (!existsSync(threads)) return;
+  const isStopped = (thread: string): boolean => {
+    const stat = readFileSync(`${threads}/${thread}/stat`, 'latin1');
+    // The name of the thread comes before its state, and may contain anything.
+    return stat.slice(stat.lastIndexOf(')')).startsWith(') T');
+  };
+  for (const until = performance.now() + 10_000; performance.now() < until; ) {
+    if (readdirSync(threads).every(isStopped)) return;
+  }
+  throw new Error(`Process ${String(pid)} goes on after SIGSTOP.`);
 }
 
 function endWithThisProcess(child: ChildProcess): void {
