@@ -1,4 +1,5 @@
 /** The two stacks that the demo runs on: SQLite with the memory store, MySQL with memcached. */
+import { randomUUID } from 'node:crypto';
 import { Sequelize } from 'sequelize';
 import type { Store } from 'sequelize-flash';
 import { MemcachedStore } from 'sequelize-flash/stores/memcached';
@@ -30,7 +31,8 @@ export async function sqliteAndMemory(): Promise<Stack> {
 export function mysqlAndMemcached(): Stack {
   const url = named('SEQUELIZE_FLASH_MYSQL_URL');
   const store = new MemcachedStore(named('SEQUELIZE_FLASH_MEMCACHED').split(','));
-  const database = `flash_demo_${process.pid}`;
+  // Never one that an earlier run had, whose entries memcached may still have.
+  const database = `flash_demo_${randomUUID().slice(0, 8)}`;
   const run = async (statement: string): Promise<void> => {
     const admin = new Sequelize(url, { dialect: 'mysql', logging: false });
     await admin.query(statement).finally(() => admin.close());

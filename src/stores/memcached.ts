@@ -355,6 +355,8 @@ class MemcachedServer {
     const probe = (this.#probe = this.#connect());
     probe.send(
       new VersionCommand(this.name, (failure) => {
+        // Retiring the connection below fails a command that was refused once more.
+        if (this.#probe !== probe) return;
         this.#probe = undefined;
         if (this.#closed !== undefined) return;
         if (failure !== undefined) {

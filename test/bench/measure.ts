@@ -17,11 +17,11 @@ export interface Case {
   after?(): void;
 }
 
-/** What a case took, by rounds, in microseconds an operation: medians, or means of closed loops. */
+/** What a case took, by rounds and turns, in microseconds an operation: medians, or means of closed loops. */
 export interface Measured {
   readonly name: string;
   readonly inFlight: number;
-  readonly rounds: readonly number[];
+  readonly rounds: readonly (readonly number[])[];
 }
 
 /** Median, quartiles and range of the ratios of the rounds. */
@@ -51,25 +51,30 @@ export const operationsOf = ({ rounds, turns, warmUp }: Plan, slice: number): nu
  */
 export async function measure(cases: readonly Case[], plan: Plan): Promise<Measured[]> {
   const next = new Map<Case, number>();
-  const rounds = new Map<Case, number[]>(cases.map((one) => [one, []]));
+  const rounds = new Map<Case, number[][]>(cases.map((one) => [one, []]));
   for (let round = -plan.warmUp; round < plan.rounds; round += 1) {
     const samples = new Map<Case, number[]>(cases.map((one) => [one, []]));
     for (let turn = 0; turn < plan.turns; turn += 1) {
       for (const one of shuffled(cases)) {
         const first = next.get(one) ?? 0;
         next.set(one, first + one.operations);
-        samples.get(one)!.push(...(await slice(one, first)));
+        samples.get(one)!.push(median(await slice(one, first)));
       }
     }
     if (round < 0) continue;
-    for (const one of cases) rounds.get(one)!.push(median(samples.get(one)!));
+    for (const one of cases) rounds.get(one)!.push(samples.get(one)!);
   }
   return cases.map((one) => ({ name: one.name, inFlight: one.inFlight ?? 1, rounds: rounds.get(one)! }));
 }
 
-/** The ratio of two cases: of each round, and then their median. */
+/**
+ * The ratio of two cases: of each turn, whose slices lie close together, then the median of each
+ * round, then that of all rounds.
+ */
 export function ratioOf(numerator: Measured, denominator: Measured): Ratio {
-  const ratios = numerator.rounds.map((value, round) => value / denominator.rounds[round]!).sort((a, b) => a - b);
+  const ratios = numerator.rounds
+    .map((turns, round) => median(turns.map((value, turn) => value / denominator.rounds[round]![turn]!)))
+    .sort((a, b) => a - b);
   return {
     median: median(ratios),
     lowest: ratios[0]!,
@@ -79,7 +84,10 @@ export function ratioOf(numerator: Measured, denominator: Measured): Ratio {
   };
 }
 
-/** Whether half of the rounds lie so far apart that the ratio says nothing. */
+/**
+ * Whether the middle half of the rounds lies so far apart that the ratio says nothing. Of 15 rounds
+ * the quartiles are about the limits between which the true median lies with 95 %.
+ */
 export const tooWide = ({ lowerQuartile, upperQuartile }: Ratio): boolean => upperQuartile / lowerQuartile > 1.6;
 
 export function median(values: readonly number[]): number {

@@ -12,6 +12,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it, type TestContext } from 'node:test';
 import { seed } from '../support/seed.js';
+import { onceFailed } from './once-failed.js';
 import { makePlan, sizeOf, type Plan } from './plan.js';
 import { Random } from './random.js';
 import { OracleFailure, runPlan, type Tally } from './run.js';
@@ -31,6 +32,17 @@ describe('oracle', () => {
       t.diagnostic(`SEED=${chosenSeed} ORACLE_OPERATIONS=${operations}`);
       await check(t, name);
     });
+  }
+});
+
+describe('plans that found a fault once', () => {
+  for (const [what, plan] of Object.entries(onceFailed)) {
+    for (const name of ['mariadb', 'sqlite'] as const) {
+      it(`${what} (${name})`, async () => {
+        const { failure } = await run(name, plan);
+        assert.equal(failure?.message, undefined);
+      });
+    }
   }
 });
 

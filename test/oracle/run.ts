@@ -319,7 +319,7 @@ class Runner {
         if (write.how === 'update') return instance.update(last, options);
         if (write.how === 'setDataValue') {
           for (const [name, value] of Object.entries(last)) {
-            instance.setDataValue(name as never, value as never);
+            instance.setDataValue(name as never, value);
             instance.changed(name as never, true);
           }
         } else {
@@ -328,7 +328,7 @@ class Runner {
         return instance.save({
           ...options,
           ...(write.how === 'noHooks' ? { hooks: false } : {}),
-          ...(write.how === 'fields' ? { fields: Object.keys(last).slice(0, 1) as never } : {}),
+          ...(write.how === 'fields' ? { fields: Object.keys(last).slice(0, 1) } : {}),
         });
       }
       case 'destroy': {
@@ -340,7 +340,7 @@ class Runner {
         if (instance === null) return undefined;
         if (write.how === 'instance') return instance.restore(options);
         if (write.how === 'bulk') return models.Post.restore({ where: whereOfRow(instance, 'Post'), ...options });
-        instance.setDataValue('deletedAt' as never, null as never);
+        instance.setDataValue('deletedAt' as never, null);
         instance.changed('deletedAt' as never, true);
         return instance.save({ ...options, ...({ paranoid: false } as object) });
       }
@@ -365,11 +365,12 @@ class Runner {
           ...options,
           ...(write.how === 'ignoreDuplicates' ? { ignoreDuplicates: true } : {}),
           ...(write.how === 'individualHooks' ? { individualHooks: true } : {}),
-          ...(write.how === 'updateOnDuplicate' ? { updateOnDuplicate: Object.keys(rows[0] ?? {}) as never[] } : {}),
+          ...(write.how === 'updateOnDuplicate' ? { updateOnDuplicate: Object.keys(rows[0] ?? {}) } : {}),
         });
       }
       case 'findOrCreate': {
-        const given = { where: await resolve(write.where), defaults: await resolve(write.defaults), ...options };
+        const where = await resolve(write.where);
+        const given = { where, defaults: { ...(await resolve(write.defaults)), ...where }, ...options };
         const [instance] = await models[write.model][write.how](given as never);
         return this.#keep(side, write.model, instance);
       }
@@ -481,9 +482,9 @@ class Runner {
     const where = await this.#row(name, slot, side, transaction);
     if (where === undefined) return null;
     if (via === 'built') return model.build(where, { isNewRecord: false });
-    const source = (slot % 2 === 0 ? model : model.unscoped()) as ModelStatic<Model>;
+    const source = (slot % 2 === 0 ? model : model.unscoped());
     const options: FindOptions = {
-      where: where as WhereOptions,
+      where,
       paranoid: false,
       ...(via === 'partial' ? { attributes: Object.keys(where) } : {}),
       ...(transaction === undefined ? {} : { transaction }),
@@ -547,7 +548,7 @@ class Runner {
   async #reference({ ref, slot, as }: RowRef, side: number, transaction: Transaction | undefined): Promise<unknown> {
     const row = (await this.#row(ref, slot, side, transaction)) ?? { id: 1 };
     if (as === 'instance') return this.#world(side).models[ref].build(row, { isNewRecord: false });
-    return as === 'text' ? String(row.id) : row.id;
+    return as === 'text' ? String(Number(row.id)) : row.id;
   }
 }
 
