@@ -50,6 +50,30 @@ export interface BoundModel {
   readonly all: readonly BoundCache[];
 }
 
+/** A foreign key, as a model declares it. */
+export interface Reference {
+  readonly child: ModelStatic<Model>;
+  /** The child's column. */
+  readonly column: string;
+  /** The parent's column; the primary key if it is not said. */
+  readonly key: string | undefined;
+  readonly onDelete: string | undefined;
+  readonly onUpdate: string | undefined;
+}
+
+function addReferences(child: ModelStatic<Model>, bindings: Bindings): void {
+  for (const [name, attribute] of Object.entries(child.getAttributes())) {
+    const { references, onDelete, onUpdate, field } = attribute;
+    if (references === undefined) continue;
+    const { model: target, key }: { model?: unknown; key?: string } =
+      typeof references === 'string' ? { model: references } : references;
+    const table = typeof target === 'string' ? target : (target as { readonly tableName?: string } | undefined)?.tableName;
+    if (table === undefined) continue;
+    const known = bindings.references.get(table) ?? [];
+    bindings.references.set(table, [...known, { child, column: field ?? name, key, onDelete, onUpdate }]);
+  }
+}
+
 const registries = new WeakMap<Sequelize, Registry>();
 const boundTo = new WeakMap<CacheClass, Set<Registry>>();
 
@@ -58,6 +82,8 @@ class Bindings {
   readonly models = new Map<ModelStatic<Model>, BoundModel>();
   readonly tables = new Map<string, readonly BoundModel[]>();
   readonly classes = new Map<CacheClass, BoundCache>();
+  /** Foreign keys by the table that they refer to. */
+  readonly references = new Map<string, Reference[]>();
   /** By table: why what is declared of it could not be bound. */
   readonly broken = new Map<string, Error>();
   readonly #names = new Set<string>();
@@ -115,6 +141,7 @@ export class Registry {
     if (this.#boundAt.declarations === declarations && this.#boundAt.models === models.length) return this.#bindings;
     const bindings = new Bindings();
     for (const model of models) {
+      addReferences(model, bindings);
       try {
         this.#bind(model, bindings);
       } catch (error) {
@@ -148,6 +175,16 @@ export class Registry {
     const cause = broken.get(table);
     if (cause !== undefined) throw cause;
     return tables.get(table) ?? [];
+  }
+
+  /** The foreign keys that refer to a table: through them the database itself changes rows. */
+  referencesTo(table: string): readonly Reference[] {
+    return this.bind().references.get(table) ?? [];
+  }
+
+  /** The cached models of which the text of a statement names the table. */
+  namedIn(sql: string): readonly BoundModel[] {
+    return [...this].filter(({ cached }) => sql.includes(cached.model.tableName));
   }
 
   /** All cached models. */

@@ -17,6 +17,8 @@
  * - in `general_ci` and `unicode_ci` all characters beyond U+FFFF are one; styled letters and digits
  *   among them ("𝐀") share a bucket with what they are styled after, and not with "😀";
  * - the ligature U+FDFA, which UCA 5.2 in MariaDB equates with a part of what it stands for.
+ * Thai and Lao vowels that are written before their consonant are ignored, since newer collations
+ * move them behind it.
  * A unique key stays right even there, since an index entry checks itself against its row; what a
  * rename could miss is an entry "no such row", or that of a key which several rows have.
  */

@@ -6,7 +6,7 @@
  * name, and no failure leaves a marker behind. COMMIT is a statement as well: there the entries of
  * a whole transaction are marked at once.
  */
-import type { Model, QueryOptions, Sequelize, Transaction } from 'sequelize';
+import { QueryTypes, type Model, type QueryOptions, type Sequelize, type Transaction } from 'sequelize';
 import type { Registry } from '../caches/registry.js';
 import type { Coherence } from '../coherence/coherence.js';
 import type { Write } from '../coherence/write.js';
@@ -15,7 +15,7 @@ import { ownValues } from '../models/hydrate.js';
 import { publish } from '../events.js';
 import { Effects } from './effects.js';
 import { hasRowLocks, imagesOf, imagesWhere, StatementTransaction, type Image } from './images.js';
-import { bulkInstances, planOf, type ModelPlan, type StatementOptions, type WritePlan } from './writes.js';
+import { bulkInstances, planOf, voidCascades, type ModelPlan, type StatementOptions, type WritePlan } from './writes.js';
 
 const hookName = 'sequelize-flash';
 
@@ -41,6 +41,8 @@ export class Statements {
   readonly #inFlight = new WeakMap<object, InFlight>();
   /** What the transactions will change when they commit. */
   readonly #pending = new WeakMap<Transaction, Effects>();
+  /** Transactions that TRUNCATE ended: what they do from then on is committed at once. */
+  readonly #ended = new WeakSet<Transaction>();
   readonly #locks = new Map<string, Promise<void>>();
 
   constructor(sequelize: Sequelize, registry: Registry, coherence: Coherence, rowLimit: number) {
@@ -82,13 +84,16 @@ export class Statements {
     }
     const plan = planOf(options, this.#registry, this.#rowLimit);
     if (plan === undefined) return;
-    if (options.transaction == null) await this.#beforeAutocommitted(plan, query);
+    if (options.transaction == null || this.#ended.has(rootOf(options.transaction))) await this.#beforeAutocommitted(plan, query);
     else await this.#beforeInTransaction(plan, options.transaction, query);
   }
 
   async #after(options: StatementOptions, query: object): Promise<void> {
     const statement = this.#inFlight.get(query);
-    if (statement === undefined) return;
+    if (statement === undefined) {
+      await this.#afterUnplanned(options, query);
+      return;
+    }
     this.#inFlight.delete(query);
     const { plan, effects, root, write, own, unlock } = statement;
     try {
@@ -106,6 +111,29 @@ export class Statements {
       if (root === undefined || plan.commits) this.#publish(effects);
     } finally {
       unlock?.();
+    }
+  }
+
+  /**
+   * Raw SQL and DDL: what they change is known only by the tables that their text names. Their
+   * entries are void as soon as the statement is done; before it, nothing is known of it.
+   */
+  async #afterUnplanned({ model, type, transaction, completesTransaction }: StatementOptions, query: object): Promise<void> {
+    const sql: unknown = Reflect.get(query, 'sql');
+    if (model !== undefined || completesTransaction === true || typeof sql !== 'string' || type === QueryTypes.SELECT) return;
+    if (harmless.test(sql)) return;
+    const effects = new Effects();
+    for (const bound of this.#registry.namedIn(sql)) {
+      effects.table(bound);
+      voidCascades(bound.cached.model, this.#registry, effects, 'all');
+    }
+    if (effects.empty) return;
+    this.#publish(effects);
+    if (transaction == null) await this.#coherence.invalidate(effects.affected);
+    else {
+      const pending = this.#pendingOf(rootOf(transaction), effects);
+      // DDL commits what the transaction did so far.
+      if (ddl.test(sql)) await this.#coherence.invalidate(pending.affected);
     }
   }
 
@@ -177,6 +205,7 @@ export class Statements {
     }
     this.#pendingOf(root, statement.effects);
     await statement.write?.release();
+    if (plan.commits && ['mysql', 'mariadb'].includes(this.#sequelize.getDialect())) this.#ended.add(root);
   }
 
   /** COMMIT or ROLLBACK of a transaction, or ROLLBACK TO SAVEPOINT. */
@@ -335,6 +364,10 @@ export class Statements {
     publish('invalidate', () => ({ keys: [...effects.affected.keys()], wide: effects.wide }));
   }
 }
+
+/** Statements that change no rows. */
+const harmless = /^\s*(select|show|describe|desc|explain|set|use|start|begin|commit|rollback|savepoint|release|pragma|analyze|lock|unlock)\b/i;
+const ddl = /^\s*(create|alter|drop|rename|truncate)\b/i;
 
 const isOurs = (hook: unknown): boolean =>
   typeof hook === 'object' && hook !== null && Reflect.get(hook, 'name') === hookName;

@@ -218,7 +218,7 @@ function changedColumns(model: ModelStatic<Model>, { type, fields, updateOnDupli
  * Tables whose rows the database itself changes when rows of this one go ('all'), or when these
  * columns change in them.
  */
-function voidCascades(
+export function voidCascades(
   model: ModelStatic<Model>,
   registry: Registry,
   effects: Effects,
@@ -229,17 +229,12 @@ function voidCascades(
   const visit = JSON.stringify([parent, changed === 'all' || [...changed]]);
   if (seen.has(visit) || (changed !== 'all' && changed.size === 0)) return;
   seen.add(visit);
-  for (const child of registry.sequelize.modelManager.all as unknown as readonly ModelStatic<Model>[]) {
-    for (const [name, attribute] of Object.entries(child.getAttributes())) {
-      const { references } = attribute;
-      const rule = changed === 'all' ? attribute.onDelete : attribute.onUpdate;
-      if (references === undefined || rule === undefined || /^(restrict|no action)$/i.test(rule)) continue;
-      const { model: target, key }: { model?: unknown; key?: string } = typeof references === 'string' ? { model: references } : references;
-      const table = typeof target === 'string' ? target : (target as { readonly tableName?: string } | undefined)?.tableName;
-      if (table !== parent || (changed !== 'all' && key !== undefined && !changed.has(key))) continue;
-      for (const bound of registry.ofTable(child)) effects.table(bound);
-      const gone = changed === 'all' && /cascade/i.test(rule);
-      voidCascades(child, registry, effects, gone ? 'all' : new Set([attribute.field ?? name]), seen);
-    }
+  for (const { child, column, key, onDelete, onUpdate } of registry.referencesTo(parent)) {
+    const rule = changed === 'all' ? onDelete : onUpdate;
+    if (rule === undefined || /^(restrict|no action)$/i.test(rule)) continue;
+    if (changed !== 'all' && key !== undefined && !changed.has(key)) continue;
+    for (const bound of registry.ofTable(child)) effects.table(bound);
+    const gone = changed === 'all' && /cascade/i.test(rule);
+    voidCascades(child, registry, effects, gone ? 'all' : new Set([column]), seen);
   }
 }

@@ -35,6 +35,13 @@ for (const name of backendNames) {
     declare count: number;
   }
 
+  class Note extends Model<InferAttributes<Note>, InferCreationAttributes<Note>> {
+    static readonly cache = withCache(Note, { keys: ['id'] });
+    declare id: CreationOptional<number>;
+    declare accountId: number;
+    declare text: string;
+  }
+
   @registerCache
   class OldestInCity extends InstanceCache<Account> {
     static readonly model = Account;
@@ -66,14 +73,26 @@ for (const name of backendNames) {
         { id: { type: DataTypes.INTEGER, primaryKey: true, autoIncrement: true }, count: DataTypes.INTEGER },
         { sequelize: backend.sequelize, timestamps: false },
       );
+      Note.init(
+        {
+          id: { type: DataTypes.INTEGER, primaryKey: true, autoIncrement: true },
+          accountId: DataTypes.INTEGER,
+          text: DataTypes.STRING,
+        },
+        { sequelize: backend.sequelize, timestamps: false },
+      );
+      Note.belongsTo(Account, { as: 'account', foreignKey: 'accountId', onDelete: 'CASCADE', onUpdate: 'CASCADE' });
       await backend.sequelize.sync();
       flash = backend.setup();
     });
     after(() => backend.close());
     beforeEach(async () => {
-      await Account.destroy({ where: {}, truncate: true });
-      // SQLite goes on counting where MySQL begins anew.
-      if (name === 'sqlite') await backend.sequelize.query(`DELETE FROM sqlite_sequence WHERE name = 'Accounts'`);
+      // Not TRUNCATE, which a foreign key forbids; ids begin anew all the same.
+      await Note.destroy({ where: {} });
+      await Account.destroy({ where: {} });
+      await backend.sequelize.query(
+        name === 'sqlite' ? `DELETE FROM sqlite_sequence WHERE name = 'Accounts'` : 'ALTER TABLE Accounts AUTO_INCREMENT = 1',
+      );
       await Account.create({ name: 'bill', city: 'Paris', tenant: 1, slug: 'bill', age: 20 });
       backend.reset();
     });
@@ -321,8 +340,45 @@ for (const name of backendNames) {
       assert.equal(await ageOf(), 26);
       await Account.upsert({ id: 1, name: 'bill', tenant: 1, slug: 'bill', age: 27, city: 'Paris' }, { hooks: false });
       assert.equal(await ageOf(), 27);
-      await Account.truncate();
+      const { id } = await Counter.create({ count: 1 });
+      await Counter.cache.get({ id });
+      await Counter.truncate();
+      assert.equal(await Counter.cache.getOrNone({ id }), null);
+    });
+
+    it('raw SQL through Sequelize, sync({ force }) and drop void the tables that they name', async () => {
+      await ageOf();
+      await backend.sequelize.query('UPDATE Accounts SET age = 28 WHERE id = 1');
+      assert.equal(await ageOf(), 28);
+      await backend.sequelize.getQueryInterface().bulkUpdate('Accounts', { age: 29 }, { id: 1 });
+      assert.equal(await ageOf(), 29);
+      await backend.sequelize.transaction(async (transaction) => {
+        await backend.sequelize.query('UPDATE Accounts SET age = 30 WHERE id = 1', { transaction });
+      });
+      assert.equal(await ageOf(), 30);
+      await backend.sequelize.getQueryInterface().bulkDelete('Accounts', { id: 1 });
       assert.equal(await ageOf(), undefined);
+      const { id } = await Counter.create({ count: 1 });
+      await Counter.cache.get({ id });
+      await Counter.sync({ force: true });
+      assert.equal(await Counter.cache.getOrNone({ id }), null);
+      await Counter.create({ id, count: 2 });
+      await Counter.cache.get({ id });
+      await Counter.drop();
+      await assert.rejects(Counter.cache.get({ id }), /Counters/);
+      await Counter.sync();
+    });
+
+    it('what the database does by itself to rows that refer to a changed one is seen: ON DELETE and ON UPDATE', async () => {
+      const { id } = await Account.create({ name: 'parent', city: null, tenant: 1, slug: 'parent' });
+      const [gone, kept] = await Promise.all([Note.create({ accountId: id, text: 'a' }), Note.create({ accountId: 1, text: 'b' })]);
+      if (gone === undefined || kept === undefined) throw new Error('not created');
+      const read = async (note: Note): Promise<number | null | undefined> => (await Note.cache.getOrNone({ id: note.id }))?.accountId;
+      assert.deepEqual([await read(gone), await read(kept)], [id, 1]);
+      await Account.destroy({ where: { name: 'parent' } });
+      assert.deepEqual([await read(gone), await read(kept)], [undefined, 1]);
+      await Account.update({ id: 500 }, { where: { id: 1 } });
+      assert.equal(await read(kept), 500);
     });
 
     it('a write wider than bulkInvalidationLimit voids the whole table', async () => {

@@ -99,10 +99,10 @@ describe('foldText is at least as coarse as the collations of the database', () 
     assert.ok(distinct(letters) > 40_000, `${distinct(letters)} buckets for ${letters.length} letters`);
     assert.equal(distinct(['東京', '京都', '大阪', '北京', '南京', '上海']), 6);
     assert.equal(distinct(['서울', '부산', '대구', '인천', '가', '나', '각', '간']), 8);
-    assert.equal(distinct([...'бвгджзклмнпрстфхцчшщыэюя']), 24);
-    assert.equal(distinct([...'بتثجحخدذرزسشصضطظعغفقكلمنو']), 25);
-    assert.equal(distinct([...'กขคงจฉชซญดตถทธนบปผฝพฟมยรลวสหอ']), 29);
-    assert.equal(distinct([...'कखगघचछजझटठडढणतथदधनपफबभमयरलवशषसह']), 31);
+    assert.equal(distinct(Array.from('бвгджзклмнпрстфхцчшщыэюя')), 24);
+    assert.equal(distinct(Array.from('بتثجحخدذرزسشصضطظعغفقكلمنو')), 25);
+    assert.equal(distinct(Array.from('กขคงจฉชซญดตถทธนบปผฝพฟมยรลวสหอ')), 29);
+    assert.equal(distinct(Array.from('कखगघचछजझटठडढणतथदधनपफबभमयरलवशषसह')), 31);
     assert.equal(distinct(['राम', 'रमा', 'रमी', 'रोम']), 4);
     assert.equal(distinct(['anna', 'hanna', 'johanna', 'ana']), 4);
   });

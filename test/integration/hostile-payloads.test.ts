@@ -1,8 +1,9 @@
 /** Whatever stands under our keys, a lookup answers as the database does, and the cache recovers. */
 import assert from 'node:assert/strict';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { DataTypes, type InferAttributes, type InferCreationAttributes, Model } from 'sequelize';
-import { channels, InstanceCache, withCache, type FlashCache } from '../../src/index.js';
+import { InstanceCache, withCache, type FlashCache } from '../../src/index.js';
 import { leaseText, markerText, randomToken, stampText } from '../../src/entries/envelope.js';
 import { MemoryStore } from '../../src/stores/memory.js';
 import { openBackend, type Backend } from '../support/backends.js';
@@ -53,10 +54,10 @@ describe('hostile payloads', () => {
       { id: 2, name: 'Locarno', visits: 20, since: null, extra: null },
     ]);
     cache = backend.setup({ leaseWait: 20 });
-    channels.corrupt.subscribe(onCorrupt);
+    subscribe('sequelize-flash:corrupt', onCorrupt);
   });
   after(async () => {
-    channels.corrupt.unsubscribe(onCorrupt);
+    unsubscribe('sequelize-flash:corrupt', onCorrupt);
     await backend.close();
   });
 

@@ -41,4 +41,21 @@ export const onceFailed: Readonly<Record<string, Plan>> = {
     look('apart', ask('Article', ['state'], 'draft')),
     look('apart', ask('Article', ['id'], row('Article', 0)), ask('Article', ['slug'], 'bill'), ask('Article', ['state'], 'live')),
   ],
+  'what follows a TRUNCATE in a transaction is committed at once': [
+    look('together', ask('Group', ['label'], 'x'), ask('Group', ['label'], 'y')),
+    {
+      do: 'transaction',
+      managed: true,
+      end: 'commit',
+      side: 0,
+      steps: [
+        { do: 'truncate', model: 'Vote', side: 0 },
+        create('Group', { label: 'x' }),
+        look('together', ask('Group', ['label'], 'x')),
+        { do: 'bulkUpdate', model: 'Group', values: { label: 'y' }, where: { label: 'x' }, options: {}, side: 0 },
+        look('together', ask('Group', ['label'], 'x'), ask('Group', ['label'], 'y')),
+      ],
+    },
+    look('together', ask('Group', ['label'], 'x'), ask('Group', ['label'], 'y')),
+  ],
 };

@@ -175,7 +175,7 @@ class Runner {
       }
       await (step.end === 'commit' ? transaction.commit() : transaction.rollback());
     } catch (error) {
-      if (!(error instanceof Abort)) throw error;
+      if (!(error instanceof Abort) && !(error instanceof BaseError)) throw error;
     } finally {
       this.#rows = new Map();
     }
@@ -188,8 +188,8 @@ class Runner {
     }
     const child = await this.#world(step.side).sequelize.transaction({ transaction: outer });
     for (const one of step.steps) await this.step(one, child);
-    await (step.end === 'commit' ? child.commit() : child.rollback());
-    this.#rows = new Map();
+    // TRUNCATE has ended the transaction, and its savepoints with it.
+    await this.#refusable(() => (step.end === 'commit' ? child.commit() : child.rollback()));
   }
 
   // ---- Lookups --------------------------------------------------------------------------------
@@ -509,21 +509,23 @@ class Runner {
     const known = this.#rows.get(name);
     if (known !== undefined) return known;
     const key = [...(primaryKeys[name] ?? ['id'])];
-    const model = this.#world(side).models[name].unscoped() as ModelStatic<Model>;
-    const rows = (await model.findAll({
+    const model: ModelStatic<Model> = this.#world(side).models[name].unscoped();
+    const options = {
       attributes: key,
       order: key,
       raw: true,
       paranoid: false,
       ...(transaction === undefined ? {} : { transaction }),
-    })) as unknown as readonly Values[];
-    this.#rows.set(name, rows);
+    };
+    const rows: readonly unknown[] = await model.findAll(options);
+    const found = rows as readonly Values[];
+    this.#rows.set(name, found);
     const seen = this.#seen.get(name) ?? [];
-    for (const row of rows) {
+    for (const row of found) {
       if (!seen.some((one) => key.every((column) => one[column] === row[column]))) seen.push(row);
     }
     this.#seen.set(name, seen.slice(-16));
-    return rows;
+    return found;
   }
 
   async #values(values: Values, side: number, transaction: Transaction | undefined): Promise<Record<string, unknown>> {

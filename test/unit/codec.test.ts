@@ -15,6 +15,12 @@ const column = fc.constantFrom(...columns);
 
 const stored = (value: unknown, of: CellColumn): unknown => decodeCell(parseBody(bodyText([encodeCell(value, of)]), 0)[0], of);
 
+/** `deepStrictEqual`, which in Node 20 takes two invalid dates for different. */
+function same(actual: unknown, expected: unknown): void {
+  if (expected instanceof Date && Number.isNaN(expected.getTime())) assert.ok(actual instanceof Date && Number.isNaN(actual.getTime()));
+  else assert.deepStrictEqual(actual, expected);
+}
+
 /** Everything that a driver may hand out. */
 const cellValue: fc.Arbitrary<unknown> = fc.oneof(
   hostileText,
@@ -32,7 +38,7 @@ describe('codec', () => {
     fc.assert(
       fc.property(cellValue, column, (value, of) => {
         const back = stored(value, of);
-        assert.deepStrictEqual(back, value);
+        same(back, value);
         if (Buffer.isBuffer(value)) assert.ok(Buffer.isBuffer(back));
       }),
       runs(5000),
@@ -92,7 +98,7 @@ describe('codec', () => {
       [['v', 'text'], { isDate: false, plain: 'string' }],
       [['v', 'text'], { isDate: false }],
     ];
-    for (const [cell, of] of corrupt) assert.throws(() => decodeCell(cell, of), CorruptPayload, `${String(JSON.stringify(cell))} in ${JSON.stringify(of)}`);
+    for (const [cell, of] of corrupt) assert.throws(() => decodeCell(cell, of), CorruptPayload, `${JSON.stringify(cell)} in ${JSON.stringify(of)}`);
   });
 
   it('survives random texts and random JSON', () => {
@@ -102,10 +108,10 @@ describe('codec', () => {
           for (const cell of parseBody(text, 0)) {
             const value = decodeCell(cell, of);
             // What is accepted is a value that would be written, and comes back.
-            assert.deepStrictEqual(stored(value, of), value);
+            same(stored(value, of), value);
           }
         } catch (error) {
-          assert.ok(error instanceof CorruptPayload, String(error));
+          assert.ok(error instanceof CorruptPayload);
         }
       }),
       runs(5000),
