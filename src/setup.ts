@@ -43,6 +43,11 @@ export function setupCache(sequelize: Sequelize, options: SetupOptions = {}): Fl
   if (isSetUp(sequelize)) {
     throw new AlreadyCachedError('setupCache was called twice for the same Sequelize instance. Call it once; close() it before you set it up anew.');
   }
+  if (!dialects.has(sequelize.getDialect())) {
+    throw new InvalidOptionError(
+      `setupCache supports the dialects ${[...dialects].join(', ')}; received a Sequelize instance of '${sequelize.getDialect()}', whose locks it was not built on.`,
+    );
+  }
   const resolved = resolveOptions(options, process.env);
   const alias = options.alias ?? defaultAlias(sequelize);
   if (typeof alias !== 'string' || alias === '' || alias.length > 64) {
@@ -102,6 +107,8 @@ export function setupCache(sequelize: Sequelize, options: SetupOptions = {}): Fl
 }
 
 const storeMethods = ['get', 'add', 'compareAndSwap', 'compareAndDelete', 'delete', 'close'] as const;
+
+const dialects: ReadonlySet<string> = new Set(['mysql', 'mariadb', 'sqlite']);
 
 /** Which database this is, as far as Sequelize's configuration tells. */
 function defaultAlias(sequelize: Sequelize): string {

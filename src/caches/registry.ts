@@ -231,6 +231,11 @@ export class Registry {
     return this.reader.load(cache, values, mode);
   }
 
+  async #void(affected: Affected): Promise<void> {
+    publish('invalidate', () => ({ keys: [...affected.keys()], wide: [] }));
+    await this.voider.invalidate(affected);
+  }
+
   /** Voids what is cached of the row that an instance stands for, under the key values that it holds. */
   async invalidateInstance({ cached, all }: BoundModel, instance: Model): Promise<void> {
     const primaryKey = cached.keyValues(instance, cached.primaryKey);
@@ -246,7 +251,7 @@ export class Registry {
       // Which of its results depend on the row is not known.
       else if (cache.kind === 'custom') affected.set(cached.tableKeys.generation, cached.tableKeys);
     }
-    await this.voider.invalidate(affected);
+    await this.#void(affected);
   }
 
   /** Voids what is cached under key values, and the row that they lead to. */
@@ -269,7 +274,7 @@ export class Registry {
       // Another process may still know the way to a row that is not found from here.
       if (believed === undefined) affected.set(cached.tableKeys.generation, cached.tableKeys);
     }
-    await this.voider.invalidate(affected);
+    await this.#void(affected);
   }
 
   #bind(model: ModelStatic<Model>, bindings: Bindings): void {

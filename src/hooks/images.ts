@@ -1,5 +1,5 @@
 /** Rows as the database has them, read by the plugin itself inside a write's transaction. */
-import { Op, Transaction, type FindOptions, type Sequelize, type WhereOptions } from 'sequelize';
+import { Op, QueryTypes, Transaction, type FindOptions, type Sequelize, type WhereOptions } from 'sequelize';
 import type { BoundModel } from '../caches/registry.js';
 import type { Canonical } from '../entries/key-types.js';
 import { publish } from '../events.js';
@@ -14,7 +14,7 @@ export interface Image {
 }
 
 /** Whether the dialect has row locks, so that what is read inside a transaction stays so until its end. */
-export const hasRowLocks = (sequelize: Sequelize): boolean => ['mysql', 'mariadb', 'postgres'].includes(sequelize.getDialect());
+export const hasRowLocks = (sequelize: Sequelize): boolean => ['mysql', 'mariadb'].includes(sequelize.getDialect());
 
 /**
  * The rows of a condition (in column names), locked until the transaction ends; `undefined` if
@@ -68,6 +68,42 @@ export async function imagesOf(
 }
 
 /**
+ * Whether rows that are locked by a condition can be joined by others before the transaction ends:
+ * so it is below REPEATABLE READ, where InnoDB locks no gaps.
+ */
+export class Isolation {
+  readonly #sequelize: Sequelize;
+  #serverIsWeak: Promise<boolean> | undefined;
+
+  constructor(sequelize: Sequelize) {
+    this.#sequelize = sequelize;
+  }
+
+  /** For a transaction of the user's, or (null) for one that is begun without saying its level. */
+  async isWeak(transaction: Transaction | null): Promise<boolean> {
+    if (!hasRowLocks(this.#sequelize)) return false;
+    const level = (transaction as { readonly options?: { readonly isolationLevel?: string | null } } | null)?.options?.isolationLevel;
+    if (level != null) return weak.test(level);
+    // A rejection is not remembered: the next write asks again.
+    this.#serverIsWeak ??= this.#ask().catch((error: unknown) => {
+      this.#serverIsWeak = undefined;
+      throw error;
+    });
+    return this.#serverIsWeak;
+  }
+
+  async #ask(): Promise<boolean> {
+    const rows = await this.#sequelize.query<{ readonly Value: string }>(
+      `SHOW VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation')`,
+      { type: QueryTypes.SELECT, transaction: null, useMaster: true },
+    );
+    return rows.some(({ Value }) => weak.test(Value));
+  }
+}
+
+const weak = /uncommitted|read.committed/i;
+
+/**
  * A transaction around one autocommitted statement, on the statement's own connection. It makes
  * what is read before and after the statement true until its commit.
  */
@@ -80,7 +116,9 @@ export class StatementTransaction {
     this.transaction = Object.assign(new Transaction(sequelize, {}), { connection });
   }
 
-  async begin(): Promise<void> {
+  /** @param repeatable the server's default is weaker than REPEATABLE READ, which is needed here */
+  async begin(repeatable: boolean): Promise<void> {
+    if (repeatable) await this.#run('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ');
     await this.#run('START TRANSACTION');
   }
 

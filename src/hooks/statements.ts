@@ -14,7 +14,7 @@ import { canonicalValues } from '../models/cached-model.js';
 import { ownValues } from '../models/hydrate.js';
 import { publish } from '../events.js';
 import { Effects } from './effects.js';
-import { hasRowLocks, imagesOf, imagesWhere, StatementTransaction, type Image } from './images.js';
+import { hasRowLocks, imagesOf, imagesWhere, Isolation, StatementTransaction, type Image } from './images.js';
 import { bulkInstances, planOf, voidCascades, type ModelPlan, type StatementOptions, type WritePlan } from './writes.js';
 
 const hookName = 'sequelize-flash';
@@ -43,6 +43,7 @@ export class Statements {
   readonly #pending = new WeakMap<Transaction, Effects>();
   /** Transactions that TRUNCATE ended: what they do from then on is committed at once. */
   readonly #ended = new WeakSet<Transaction>();
+  readonly #isolation: Isolation;
   readonly #locks = new Map<string, Promise<void>>();
 
   constructor(sequelize: Sequelize, registry: Registry, coherence: Coherence, rowLimit: number) {
@@ -50,6 +51,7 @@ export class Statements {
     this.#registry = registry;
     this.#coherence = coherence;
     this.#rowLimit = rowLimit;
+    this.#isolation = new Isolation(sequelize);
   }
 
   /** Adds the hooks. */
@@ -147,7 +149,7 @@ export class Statements {
     const own = locks ? new StatementTransaction(this.#sequelize, (query as { readonly connection: unknown }).connection) : undefined;
     const write = this.#coherence.write();
     try {
-      await own?.begin();
+      await own?.begin(byCondition(plan) && (await this.#isolation.isWeak(null)));
       const before = await this.#readBefore(plan, own?.transaction ?? null);
       // Inside a transaction of our own the markers can wait until all is known.
       if (own === undefined) await write.mark(effects.affected);
@@ -180,7 +182,10 @@ export class Statements {
 
   async #beforeInTransaction(plan: WritePlan, transaction: Transaction, query: object): Promise<void> {
     const root = rootOf(transaction);
-    const before = await this.#readBefore(plan, transaction);
+    const open = byCondition(plan) && (await this.#isolation.isWeak(root));
+    const before = open ? new Map<ModelPlan, undefined>() : await this.#readBefore(plan, transaction);
+    // Rows may join those that the condition finds now, before the statement runs.
+    if (open) for (const { bound } of plan.models) plan.effects.table(bound);
     let write: Write | undefined;
     if (plan.commits) {
       // TRUNCATE commits what the transaction did so far.
@@ -364,6 +369,10 @@ export class Statements {
     publish('invalidate', () => ({ keys: [...effects.affected.keys()], wide: effects.wide }));
   }
 }
+
+/** Whether the rows that a statement changes are known by its condition only. */
+const byCondition = ({ models }: WritePlan): boolean =>
+  models.some(({ readBefore, primaryKeys }) => readBefore && primaryKeys === undefined);
 
 /** Statements that change no rows. */
 const harmless = /^\s*(select|show|describe|desc|explain|set|use|start|begin|commit|rollback|savepoint|release|pragma|analyze|lock|unlock)\b/i;

@@ -8,6 +8,7 @@ import {
   DataTypes,
   Model,
   QueryTypes,
+  Transaction,
   type CreationOptional,
   type InferAttributes,
   type InferCreationAttributes,
@@ -379,6 +380,29 @@ for (const name of backendNames) {
       assert.deepEqual([await read(gone), await read(kept)], [undefined, 1]);
       await Account.update({ id: 500 }, { where: { id: 1 } });
       assert.equal(await read(kept), 500);
+    });
+
+    it('below REPEATABLE READ a row that joins a bulk update while it begins is void too', async () => {
+      if (name === 'sqlite') return; // has one level
+      const { sequelize } = backend;
+      await Account.create({ name: 'late', city: 'Oslo', tenant: 1, slug: 'late', age: 1 });
+      const late = async (): Promise<number | undefined> => (await Account.cache.getOrNone({ name: 'late' }))?.age;
+      await late();
+      await sequelize.transaction({ isolationLevel: Transaction.ISOLATION_LEVELS.READ_COMMITTED }, async (transaction) => {
+        // Our hook has read which rows are in Paris; before the statement runs, another one moves there.
+        let joined = false;
+        sequelize.addHook('beforeQuery', 'test-join', async (options: { type?: string; transaction?: Transaction | null }) => {
+          if (joined || options.type !== QueryTypes.BULKUPDATE || options.transaction !== transaction) return;
+          joined = true;
+          await Account.update({ city: 'Paris' }, { where: { name: 'late' } });
+          await late();
+        });
+        await Account.update({ age: 60 }, { where: { city: 'Paris' }, transaction });
+        assert.ok(joined);
+      });
+      sequelize.removeHook('beforeQuery', 'test-join');
+      assert.equal((await Account.findOne({ where: { name: 'late' } }))?.age, 60);
+      assert.equal(await late(), 60);
     });
 
     it('a write wider than bulkInvalidationLimit voids the whole table', async () => {
