@@ -5,6 +5,8 @@ export { InstanceCache } from './caches/instance-cache.js';
 export type { SetupOptions, OnStoreFailure } from './options.js';
 export { channels, type BypassReason, type FlashEventKind, type FlashEvents } from './events.js';
 export type { Store, StoreItem, StoreReply, StoreToken } from './stores/store.js';
+export type { MemcachedStoreOptions, ServerStateChange } from './stores/memcached.js';
+export type { MemoryStoreOptions } from './stores/memory.js';
 export type {
   AttributeName,
   CacheArguments,

@@ -7,7 +7,8 @@
  * whose own look shows that no write was finished since the flight's query began.
  */
 import type { Model } from 'sequelize';
-import type { Coherence, Look } from './coherence/coherence.js';
+import type { Look } from './coherence/affected.js';
+import type { Coherence } from './coherence/coherence.js';
 import type { BoundCache, CustomCache, SimpleCache } from './caches/bound-cache.js';
 import type { Seen } from './entries/envelope.js';
 import { CorruptPayload, NotSerialisable, bodyText, parseBody } from './entries/codec.js';

@@ -1,5 +1,10 @@
 /** The words in which writes and the coherence protocol speak of entries. */
 
+import type { Seen } from '../entries/envelope.js';
+
+/** What one multi-get showed; `absent` for keys that it did not ask for. */
+export type Look = (key: string) => Seen;
+
 /** A table's own keys. */
 export interface Table {
   /** The stamp that every value of the table was filled under. */

@@ -19,7 +19,7 @@ import { publish } from '../events.js';
 import type { OnStoreFailure } from '../options.js';
 import type { Store } from '../stores/store.js';
 import { classify, leaseText, markerText, stampText, type Seen } from '../entries/envelope.js';
-import type { Affected, Failed } from './affected.js';
+import type { Affected, Failed, Look } from './affected.js';
 import { Undelivered } from './undelivered.js';
 import { Write } from './write.js';
 
@@ -36,13 +36,13 @@ const maxAttempts = 30;
 
 const done: Failed = Object.freeze({ keys: Object.freeze([]) });
 
-/** What one multi-get showed. */
-export type Look = (key: string) => Seen;
-
 const undelivered: Seen = Object.freeze({
   state: 'unknown',
   cause: new Error('An invalidation of this key was not delivered yet.'),
 });
+
+const absent: Seen = Object.freeze({ state: 'absent' });
+const unseen: Look = () => absent;
 
 /** The coherence protocol on one store. */
 export class Coherence {
@@ -160,7 +160,8 @@ export class Coherence {
     return new Write(
       {
         mark: (affected, writer) => this.#mark(affected, writer),
-        voidAll: (affected, writer) => this.#voidAll(affected, writer),
+        look: (affected) => this.#lookThrough([...affected.keys()]),
+        voidAll: (affected, writer, marked) => this.#voidAll(affected, writer, marked),
         defer: (affected, writer, cause) => {
           this.#undelivered.add(affected, writer, cause);
         },
@@ -208,8 +209,15 @@ export class Coherence {
 
   /** Marks every key. Resolves to those that could not be marked, with the last cause. */
   async #mark(affected: Affected, writer: string): Promise<Failed> {
-    return this.#untilDone(affected.keys(), 'mark', (key, seen) => {
-      const { writeLease } = this.#options;
+    const { writeLease } = this.#options;
+    const keys = [...affected.keys()];
+    // Many keys have no entry: an `add` that goes with the look saves them a round trip.
+    const look = this.#lookThrough(keys);
+    const added = new Map<string, Promise<boolean>>();
+    for (const key of keys) added.set(key, this.#store.add(key, markerText([writer]), writeLease));
+    await Promise.allSettled(added.values());
+    return this.#untilDone(keys, 'mark', await look, async (key, seen, attempt) => {
+      if (attempt === 0 && (await added.get(key)) === true) return true;
       if (seen.state === 'absent') return this.#store.add(key, markerText([writer]), writeLease);
       const writers =
         seen.state !== 'marker' ? [writer] : seen.writers.includes(writer) ? seen.writers : [...seen.writers, writer];
@@ -217,61 +225,67 @@ export class Coherence {
     });
   }
 
-  /** Ends the tables' epochs, then removes from every key the writer's marker, a value or a lease. */
-  async #voidAll(affected: Affected, writer: string): Promise<Failed> {
-    const epochs = new Set(Array.from(affected.values(), (table) => table.epoch));
-    // The first look can go with the epochs' removal, but no entry may be removed before it is done.
-    let first: Promise<Look> | undefined = this.#lookThrough([...affected.keys()]);
+  /**
+   * Ends the tables' epochs, then removes from every key the writer's marker, a value or a lease.
+   * @param marked a look that was made after the keys were marked
+   */
+  async #voidAll(affected: Affected, writer: string, marked: Look = unseen): Promise<Failed> {
+    const keys = [...affected.keys()];
+    const guarded = (key: string): boolean => {
+      const seen = marked(key);
+      return seen.state === 'marker' && seen.writers.includes(writer);
+    };
+    const others = keys.filter((key) => !guarded(key));
+    const look = others.length === 0 ? undefined : this.#lookThrough(others);
     try {
+      const epochs = new Set(Array.from(affected.values(), (table) => table.epoch));
       await Promise.all(Array.from(epochs, (epoch) => this.#store.delete(epoch)));
     } catch (cause) {
       this.#failed('epoch', cause);
-      await first;
-      return { keys: [...affected.keys()], cause };
+      await look;
+      return { keys, cause };
     }
+    const first = await look;
     return this.#untilDone(
-      affected.keys(),
+      keys,
       'release',
-      (key, seen) => {
-        if (seen.state === 'absent') return true;
+      (key) => (guarded(key) ? marked(key) : (first?.(key) ?? absent)),
+      (key, seen, attempt) => {
+        // What was absent before the epoch ended may have been filled until it did.
+        if (seen.state === 'absent') return attempt > 0;
         if (seen.state !== 'marker') return this.#store.compareAndDelete(key, seen.token);
         if (!seen.writers.includes(writer)) return true;
-        const others = seen.writers.filter((other) => other !== writer);
-        return others.length === 0
+        const rest = seen.writers.filter((other) => other !== writer);
+        return rest.length === 0
           ? this.#store.compareAndDelete(key, seen.token)
-          : this.#store.compareAndSwap(key, markerText(others), seen.token, this.#options.writeLease);
-      },
-      () => {
-        const look = first;
-        first = undefined;
-        return look;
+          : this.#store.compareAndSwap(key, markerText(rest), seen.token, this.#options.writeLease);
       },
     );
   }
 
   /** Applies `step` to each key until it says that it is done; a step that lost a race looks again. */
   async #untilDone(
-    keys: Iterable<string>,
+    keys: readonly string[],
     operation: string,
-    step: (key: string, seen: Exclude<Seen, { state: 'unknown' }>) => boolean | Promise<boolean>,
-    firstLook: () => Promise<Look> | undefined = () => undefined,
+    firstLook: Look,
+    step: (key: string, seen: Exclude<Seen, { state: 'unknown' }>, attempt: number) => boolean | Promise<boolean>,
   ): Promise<Failed> {
     const failed: string[] = [];
     let cause: unknown;
-    let open = [...keys];
+    let open = keys;
     for (let attempt = 0; open.length > 0 && attempt < maxAttempts; attempt += 1) {
-      const items = await (firstLook() ?? this.#lookThrough(open));
+      const look = attempt === 0 ? firstLook : await this.#lookThrough(open);
       const again: string[] = [];
       await Promise.all(
         open.map(async (key) => {
-          const seen = items(key);
+          const seen = look(key);
           if (seen.state === 'unknown') {
             cause = seen.cause;
             failed.push(key);
             return;
           }
           try {
-            if (!(await step(key, seen))) again.push(key);
+            if (!(await step(key, seen, attempt))) again.push(key);
           } catch (error) {
             cause = error;
             failed.push(key);

@@ -2,14 +2,19 @@
 import { InvalidationFailedError } from '../errors.js';
 import type { OnStoreFailure } from '../options.js';
 import { randomToken } from '../entries/envelope.js';
-import type { Affected, Failed, Table } from './affected.js';
+import type { Affected, Failed, Look, Table } from './affected.js';
 
 /** The operations of the coherence protocol that a write needs. */
 export interface WriteDoor {
   /** Marks every key for the writer. */
   mark(affected: Affected, writer: string): Promise<Failed>;
-  /** Ends the epochs and removes the writer's markers, values and leases. */
-  voidAll(affected: Affected, writer: string): Promise<Failed>;
+  /** Looks at every key. Never rejects. */
+  look(affected: Affected): Promise<Look>;
+  /**
+   * Ends the epochs and removes the writer's markers, values and leases.
+   * @param marked a look that was made after the keys were marked
+   */
+  voidAll(affected: Affected, writer: string, marked?: Look): Promise<Failed>;
   /** Takes over what could not be voided. */
   defer(affected: Affected, writer: string, cause: unknown): void;
 }
@@ -23,6 +28,8 @@ export class Write {
   readonly #affected = new Map<string, Table>();
   #heartbeat: NodeJS.Timeout | undefined;
   #beating: Promise<unknown> | undefined;
+  /** The markers' tokens, for their removal: looked up while the database works. */
+  #marked: Promise<Look> | undefined;
 
   /** @param heartbeatMs how often markers are renewed, in milliseconds */
   constructor(door: WriteDoor, onStoreFailure: OnStoreFailure, heartbeatMs: number) {
@@ -47,6 +54,7 @@ export class Write {
         { cause: failed.cause },
       );
     }
+    this.#marked = this.#door.look(this.#affected);
     // A statement that waits for a lock longer than the markers stand must not lose them.
     this.#heartbeat ??= setInterval(() => {
       this.#beating = this.#door.mark(this.#affected, this.#writer);
@@ -63,7 +71,7 @@ export class Write {
     await this.#beating;
     if (more !== undefined) for (const [key, table] of more) this.#affected.set(key, table);
     if (this.#affected.size === 0) return;
-    const failed = await this.#door.voidAll(this.#affected, this.#writer);
+    const failed = await this.#door.voidAll(this.#affected, this.#writer, await this.#marked);
     if (failed.keys.length === 0) return;
     const rest = new Map<string, Table>();
     for (const key of failed.keys) {

@@ -2,7 +2,7 @@
 import { LRUCache } from 'lru-cache';
 import { InvalidOptionError, StoreClosedError } from '../errors.js';
 import { show, wholeNumber } from '../options.js';
-import { checkKey, valueBytes, wholeSeconds } from './memcached.js';
+import { checkKey, valueBytes, wholeSeconds } from './checks.js';
 import type { Store, StoreItem, StoreReply, StoreToken } from './store.js';
 
 /** Options of a `MemoryStore`. */

