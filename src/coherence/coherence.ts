@@ -236,11 +236,20 @@ export class Coherence {
       return seen.state === 'marker' && seen.writers.includes(writer);
     };
     const others = keys.filter((key) => !guarded(key));
+    const epochs = new Set(Array.from(affected.values(), (table) => table.epoch));
+    const ended = Promise.all(Array.from(epochs, (epoch) => this.#store.delete(epoch)));
+    // No entry may go before its epoch; where the store keeps the order, both are sent at once.
+    const ordered = new Set<string>();
+    const sent = new Map<string, Promise<boolean>>();
+    for (const [key, { epoch }] of affected) {
+      if (this.#store.inOrder?.(epoch, key) !== true) continue;
+      ordered.add(key);
+      if (guarded(key)) sent.set(key, Promise.resolve(this.#unmark(key, marked(key), writer)));
+    }
     const look = others.length === 0 ? undefined : this.#lookThrough(others);
-    try {
-      const epochs = new Set(Array.from(affected.values(), (table) => table.epoch));
-      await Promise.all(Array.from(epochs, (epoch) => this.#store.delete(epoch)));
-    } catch (cause) {
+    const [ending] = await Promise.allSettled([ended, ...sent.values()]);
+    if (ending.status === 'rejected') {
+      const cause: unknown = ending.reason;
       this.#failed('epoch', cause);
       await look;
       return { keys, cause };
@@ -252,15 +261,21 @@ export class Coherence {
       (key) => (guarded(key) ? marked(key) : (first?.(key) ?? absent)),
       (key, seen, attempt) => {
         // What was absent before the epoch ended may have been filled until it did.
-        if (seen.state === 'absent') return attempt > 0;
-        if (seen.state !== 'marker') return this.#store.compareAndDelete(key, seen.token);
-        if (!seen.writers.includes(writer)) return true;
-        const rest = seen.writers.filter((other) => other !== writer);
-        return rest.length === 0
-          ? this.#store.compareAndDelete(key, seen.token)
-          : this.#store.compareAndSwap(key, markerText(rest), seen.token, this.#options.writeLease);
+        if (seen.state === 'absent') return attempt > 0 || ordered.has(key);
+        return (attempt === 0 ? sent.get(key) : undefined) ?? this.#unmark(key, seen, writer);
       },
     );
+  }
+
+  /** Removes the writer's marker, or a value or a lease; the markers of other writers stay. */
+  #unmark(key: string, seen: Seen, writer: string): boolean | Promise<boolean> {
+    if (seen.state === 'absent' || seen.state === 'unknown') return false;
+    if (seen.state !== 'marker') return this.#store.compareAndDelete(key, seen.token);
+    if (!seen.writers.includes(writer)) return true;
+    const rest = seen.writers.filter((other) => other !== writer);
+    return rest.length === 0
+      ? this.#store.compareAndDelete(key, seen.token)
+      : this.#store.compareAndSwap(key, markerText(rest), seen.token, this.#options.writeLease);
   }
 
   /** Applies `step` to each key until it says that it is done; a step that lost a race looks again. */

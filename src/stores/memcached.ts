@@ -113,6 +113,11 @@ export class MemcachedStore implements Store {
     });
   }
 
+  /** Keys of one connection: it carries commands in order, and a token dies with its connection. */
+  inOrder(first: string, second: string): boolean {
+    return this.#routeOf(first) === this.#routeOf(second);
+  }
+
   close(): Promise<void> {
     this.#closed ??= new StoreClosedError(`The store ${this.name} was closed.`);
     for (const server of this.#servers) server.close(this.#closed);

@@ -87,6 +87,10 @@ export class MemoryStore implements Store {
     });
   }
 
+  inOrder(): boolean {
+    return true;
+  }
+
   close(): Promise<void> {
     this.#closed ??= new StoreClosedError('The memory store was closed.');
     this.#items.clear();

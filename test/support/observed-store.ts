@@ -14,6 +14,8 @@ export class ObservedStore implements Store {
   #roundTrips = 0;
   #ticking = false;
   #interceptors: Interceptor[] = [];
+  /** Since the last `reset()`, or still. */
+  #intercepted = false;
 
   constructor(store: Store) {
     this.#store = store;
@@ -40,11 +42,13 @@ export class ObservedStore implements Store {
   reset(): void {
     this.#counts = new Map();
     this.#roundTrips = 0;
+    this.#intercepted = this.#interceptors.length > 0;
   }
 
   /** Runs before every operation from now on; call the result to take it away again. */
   intercept(interceptor: Interceptor): () => void {
     this.#interceptors.push(interceptor);
+    this.#intercepted = true;
     return () => {
       this.#interceptors = this.#interceptors.filter((one) => one !== interceptor);
     };
@@ -73,6 +77,11 @@ export class ObservedStore implements Store {
   async delete(key: string): Promise<boolean> {
     await this.#before('delete', key);
     return this.#store.delete(key);
+  }
+
+  /** Not where an operation may be held: another one would overtake it. */
+  inOrder(first: string, second: string): boolean {
+    return !this.#intercepted && this.#store.inOrder?.(first, second) === true;
   }
 
   close(): Promise<void> {

@@ -285,6 +285,7 @@ describe('memcached protocol: what is no reply', () => {
     ['an empty line', add, '\r\n', `memcached ${address} answered 'add' with ''.`],
     ['a word in lower case', add, 'stored\r\n', `memcached ${address} answered 'add' with 'stored'.`],
     ['a word with a space after it', add, 'STORED \r\n', `memcached ${address} answered 'add' with 'STORED '.`],
+    ['a line feed alone', add, 'STORED.\nSTORED\r\n', `memcached ${address} answered 'add' with 'STORED.`],
     ['the reply of gets to add', add, 'END\r\n', `memcached ${address} answered 'add' with 'END'.`],
     ['the reply of cas to add', add, 'EXISTS\r\n', `memcached ${address} answered 'add' with 'EXISTS'.`],
     ['the reply of add to cas', cas, 'NOT_STORED\r\n', `memcached ${address} answered 'cas' with 'NOT_STORED'.`],
@@ -295,15 +296,15 @@ describe('memcached protocol: what is no reply', () => {
     ['a value without its token', asked, 'VALUE a 0 1\r\n', `memcached ${address} answered 'gets' with 'VALUE a 0 1'.`],
     ['a value with one number more', asked, 'VALUE a 0 1 1 1\r\n', `memcached ${address} answered 'gets' with 'VALUE a 0 1 1 1'.`],
     ['a negative length', asked, 'VALUE a 0 -1 1\r\n', `memcached ${address} answered 'gets' with 'VALUE a 0 -1 1'.`],
-    ['a value that is longer than said', asked, 'VALUE a 0 1 1\r\nxy\r\n', `memcached ${address} sent what is no reply: 'y\\r\\n'.`],
-    ['a value that is shorter than said', asked, 'VALUE a 0 3 1\r\nx\r\nEND\r\n', `memcached ${address} sent what is no reply: 'ND\\r\\n'.`],
+    ['a value that is longer than said', asked, 'VALUE a 0 1 1\r\nxy\r\n', `memcached ${address} sent what is no reply: 'y`],
+    ['a value that is shorter than said', asked, 'VALUE a 0 3 1\r\nx\r\nEND\r\n', `memcached ${address} sent what is no reply: 'END`],
   ];
   for (const [what, exchange, reply, message] of malformed) {
     it(`ends the connection: ${what}`, () => {
       for (const chunks of [[reply], [...reply]]) {
         const { outcomes, unanswered, error } = converse([exchange], chunks);
         assert.ok(error instanceof StoreProtocolError);
-        if (chunks.length === 1) assert.equal(error.message, message);
+        if (chunks.length === 1) assert.ok(error.message.startsWith(message), error.message);
         // The connection fails those that are left, with the reason.
         assert.deepStrictEqual([outcomes, unanswered], [[undefined], 1]);
       }
