@@ -92,6 +92,11 @@ export class Manager {
     await registry.invalidateKey(bound, cache, values);
   }
 
+  async clear(): Promise<void> {
+    const { registry, bound } = this.#bound();
+    await registry.invalidateTable(bound);
+  }
+
   stats(): ModelCacheStats {
     const { bound } = this.#bound();
     return Object.fromEntries(bound.all.map((cache): [string, CacheStats] => [cache.name, cache.counters.snapshot()]));

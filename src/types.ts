@@ -259,6 +259,8 @@ export interface CacheManager<M extends Model, S = never, G extends string = nev
   invalidate(instance: M): Promise<void>;
   /** Voids what is cached under these key values. */
   invalidate(params: KeyParams<M, S, G>): Promise<void>;
+  /** Voids everything that is cached of the model's table, in every process. */
+  clear(): Promise<void>;
   /** What was counted in this process, by the name of the cache class. */
   stats(): ModelCacheStats;
   /** The model's own "not found" error, for `instanceof`. */

@@ -236,6 +236,11 @@ export class Registry {
     await this.voider.invalidate(affected);
   }
 
+  /** Voids everything that is cached of a model's table. */
+  async invalidateTable({ cached }: BoundModel): Promise<void> {
+    await this.#void(new Map([[cached.tableKeys.generation, cached.tableKeys]]));
+  }
+
   /** Voids what is cached of the row that an instance stands for, under the key values that it holds. */
   async invalidateInstance({ cached, all }: BoundModel, instance: Model): Promise<void> {
     const primaryKey = cached.keyValues(instance, cached.primaryKey);

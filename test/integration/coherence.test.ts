@@ -370,6 +370,27 @@ for (const name of backendNames) {
       await Counter.sync();
     });
 
+    it('invalidate and clear: rows that another program changed', async () => {
+      const program = await otherProgram(backend);
+      for (const tell of [
+        () => Account.cache.invalidate({ name: 'bill' }),
+        async () => Account.cache.invalidate(await Account.findByPk(1, { rejectOnEmpty: true })),
+        () => Account.cache.clear(),
+      ]) {
+        const age = ((await ageOf()) ?? 0) + 1;
+        await program(`UPDATE Accounts SET age = ${age} WHERE id = 1`);
+        assert.equal(await ageOf(), age - 1, 'nobody told the cache');
+        await tell();
+        assert.equal(await ageOf(), age);
+        assert.equal((await Account.cache.get({ id: 1 })).age, age);
+      }
+      // Renamed behind our back: told by the old name.
+      await program(`UPDATE Accounts SET name = 'ben' WHERE id = 1`);
+      await Account.cache.invalidate({ name: 'bill' });
+      assert.equal(await ageOf(), undefined);
+      assert.equal((await Account.cache.get({ id: 1 })).name, 'ben');
+    });
+
     it('what the database does by itself to rows that refer to a changed one is seen: ON DELETE and ON UPDATE', async () => {
       const { id } = await Account.create({ name: 'parent', city: null, tenant: 1, slug: 'parent' });
       const [gone, kept] = await Promise.all([Note.create({ accountId: id, text: 'a' }), Note.create({ accountId: 1, text: 'b' })]);
@@ -417,6 +438,25 @@ for (const name of backendNames) {
       assert.equal((await cost(() => Account.cache.getMany(names.map((one) => ({ name: one }))))).sql, 0);
     });
   });
+}
+
+/** Runs SQL that the plugin does not see. */
+async function otherProgram(backend: Backend): Promise<(sql: string) => Promise<void>> {
+  if (backend.name === 'mariadb') {
+    const other = backend.another();
+    return async (sql) => void (await other.query(sql));
+  }
+  // The database lives in this process: its one connection, without Sequelize.
+  const connection = (await backend.sequelize.connectionManager.getConnection({ type: 'SELECT' })) as unknown as {
+    run(sql: string, done: (error: Error | null) => void): void;
+  };
+  return (sql) =>
+    new Promise((resolve, reject) => {
+      connection.run(sql, (error) => {
+        if (error === null) resolve();
+        else reject(error);
+      });
+    });
 }
 
 /** A place where the code under test waits until the test lets it go. */
