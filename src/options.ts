@@ -144,7 +144,10 @@ export function wholeNumber(
 
 /** A value as an error message shows it: short, with its type visible. */
 export function show(value: unknown): string {
-  if (typeof value === 'string') return value.length > 60 ? `'${value.slice(0, 57)}…'` : `'${value}'`;
+  if (typeof value === 'string') {
+    const text = value.replace(/\p{Cc}/gu, (control) => `\\x${control.charCodeAt(0).toString(16).padStart(2, '0')}`);
+    return text.length > 60 ? `'${text.slice(0, 57)}…'` : `'${text}'`;
+  }
   if (typeof value === 'bigint') return `${String(value)}n`;
   if (value === null || value === undefined || typeof value === 'number' || typeof value === 'boolean') {
     return String(value);

@@ -80,6 +80,9 @@ export const markerText = (writers: readonly string[]): string => `M${randomToke
 export const valueHead = (fingerprint: string, generation: string): string =>
   `V${fingerprint}${generation.slice(1)}`;
 
-/** A short digest that changes with any part of what it is made from. */
+/** Raise it when what stands in the store changes its form: entries of older versions are misses then. */
+export const storedFormat = 1;
+
+/** A short digest that changes with any part of what it is made from, and with the stored format. */
 export const fingerprintOf = (description: unknown): string =>
-  sha256(JSON.stringify(description)).slice(0, 11);
+  sha256(JSON.stringify([storedFormat, description])).slice(0, 11);

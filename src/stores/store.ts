@@ -56,8 +56,9 @@ export interface Store {
   delete(key: string): Promise<boolean>;
   /**
    * Whether an operation on `first` that is started before one on `second` (conditional on a token)
-   * reaches the store before it, and the second takes no effect unless the first did. It saves
-   * writes a round trip. A store that cannot promise it leaves it out.
+   * reaches the store before it, and the second takes no effect unless the first did (or the server
+   * itself refused the first, which none does with a delete). It saves writes a round trip. A store
+   * that cannot promise it leaves it out.
    */
   inOrder?(first: string, second: string): boolean;
   /** Ends every connection and timer; pending operations reject. Calling it twice is harmless. */

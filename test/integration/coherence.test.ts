@@ -444,10 +444,12 @@ for (const name of backendNames) {
 async function otherProgram(backend: Backend): Promise<(sql: string) => Promise<void>> {
   if (backend.name === 'mariadb') {
     const other = backend.another();
-    return async (sql) => void (await other.query(sql));
+    return async (sql) => {
+      await other.query(sql);
+    };
   }
   // The database lives in this process: its one connection, without Sequelize.
-  const connection = (await backend.sequelize.connectionManager.getConnection({ type: 'SELECT' })) as unknown as {
+  const connection = (await backend.sequelize.connectionManager.getConnection({ type: 'read' })) as unknown as {
     run(sql: string, done: (error: Error | null) => void): void;
   };
   return (sql) =>
