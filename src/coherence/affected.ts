@@ -21,3 +21,10 @@ export interface Failed {
   readonly keys: readonly string[];
   readonly cause?: unknown;
 }
+
+/** What came of marking. */
+export interface Marked {
+  readonly failed: Failed;
+  /** The markers as they stand; `absent` for keys that could not be marked. */
+  readonly look: Look;
+}

@@ -19,7 +19,7 @@ import { publish } from '../events.js';
 import type { OnStoreFailure } from '../options.js';
 import type { Store } from '../stores/store.js';
 import { classify, leaseText, markerText, stampText, type Seen } from '../entries/envelope.js';
-import type { Affected, Failed, Look } from './affected.js';
+import type { Affected, Failed, Look, Marked } from './affected.js';
 import { Undelivered } from './undelivered.js';
 import { Write } from './write.js';
 
@@ -160,7 +160,7 @@ export class Coherence {
     return new Write(
       {
         mark: (affected, writer) => this.#mark(affected, writer),
-        look: (affected) => this.#lookThrough([...affected.keys()]),
+        renew: (affected, writer) => this.#renew(affected, writer),
         voidAll: (affected, writer, marked) => this.#voidAll(affected, writer, marked),
         defer: (affected, writer, cause) => {
           this.#undelivered.add(affected, writer, cause);
@@ -207,22 +207,56 @@ export class Coherence {
     }
   }
 
-  /** Marks every key. Resolves to those that could not be marked, with the last cause. */
-  async #mark(affected: Affected, writer: string): Promise<Failed> {
-    const { writeLease } = this.#options;
+  /**
+   * Marks every key. Each round acts on what is known and looks at the same time; on a store that
+   * keeps the order the look shows what the act did, with the token for the marker's removal. So a
+   * key without entry costs one round trip, another one two.
+   */
+  async #mark(affected: Affected, writer: string): Promise<Marked> {
+    const marked = new Map<string, Seen>();
+    const failed: string[] = [];
+    let cause: unknown;
+    let open = [...affected.keys()];
+    let known = unseen;
+    for (let attempt = 0; open.length > 0 && attempt < maxAttempts; attempt += 1) {
+      const last = known;
+      const acts = open.map((key) => this.#place(key, last(key), writer));
+      const look = this.#lookThrough(open);
+      const outcomes = await Promise.allSettled(acts);
+      known = await look;
+      const again: string[] = [];
+      for (const [at, key] of open.entries()) {
+        const seen = known(key);
+        const outcome = outcomes[at];
+        if (seen.state === 'marker' && seen.writers.includes(writer)) marked.set(key, seen);
+        else if (seen.state === 'unknown' || outcome?.status === 'rejected') {
+          cause = seen.state === 'unknown' ? seen.cause : (outcome as PromiseRejectedResult).reason;
+          failed.push(key);
+        } else again.push(key);
+      }
+      open = again;
+    }
+    if (open.length > 0) {
+      cause ??= new Error(`mark lost ${String(maxAttempts)} races`);
+      failed.push(...open);
+    }
+    if (failed.length > 0) this.#failed('mark', cause);
+    return { failed: failed.length === 0 ? done : { keys: failed, cause }, look: (key) => marked.get(key) ?? absent };
+  }
+
+  /** Lets the markers stand for another `writeLease`. */
+  async #renew(affected: Affected, writer: string): Promise<void> {
     const keys = [...affected.keys()];
-    // Many keys have no entry: an `add` that goes with the look saves them a round trip.
-    const look = this.#lookThrough(keys);
-    const added = new Map<string, Promise<boolean>>();
-    for (const key of keys) added.set(key, this.#store.add(key, markerText([writer]), writeLease));
-    await Promise.allSettled(added.values());
-    return this.#untilDone(keys, 'mark', await look, async (key, seen, attempt) => {
-      if (attempt === 0 && (await added.get(key)) === true) return true;
-      if (seen.state === 'absent') return this.#store.add(key, markerText([writer]), writeLease);
-      const writers =
-        seen.state !== 'marker' ? [writer] : seen.writers.includes(writer) ? seen.writers : [...seen.writers, writer];
-      return this.#store.compareAndSwap(key, markerText(writers), seen.token, writeLease);
-    });
+    await this.#untilDone(keys, 'renew', await this.#lookThrough(keys), (key, seen) => this.#place(key, seen, writer));
+  }
+
+  /** Replaces what was seen by a marker that names the writer, too. */
+  #place(key: string, seen: Seen, writer: string): Promise<boolean> {
+    const { writeLease } = this.#options;
+    if (seen.state === 'absent' || seen.state === 'unknown') return this.#store.add(key, markerText([writer]), writeLease);
+    const writers =
+      seen.state !== 'marker' ? [writer] : seen.writers.includes(writer) ? seen.writers : [...seen.writers, writer];
+    return this.#store.compareAndSwap(key, markerText(writers), seen.token, writeLease);
   }
 
   /**

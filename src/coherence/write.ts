@@ -2,14 +2,14 @@
 import { InvalidationFailedError } from '../errors.js';
 import type { OnStoreFailure } from '../options.js';
 import { randomToken } from '../entries/envelope.js';
-import type { Affected, Failed, Look, Table } from './affected.js';
+import type { Affected, Failed, Look, Marked, Table } from './affected.js';
 
 /** The operations of the coherence protocol that a write needs. */
 export interface WriteDoor {
   /** Marks every key for the writer. */
-  mark(affected: Affected, writer: string): Promise<Failed>;
-  /** Looks at every key. Never rejects. */
-  look(affected: Affected): Promise<Look>;
+  mark(affected: Affected, writer: string): Promise<Marked>;
+  /** Lets the writer's markers stand for another `writeLease`. */
+  renew(affected: Affected, writer: string): Promise<void>;
   /**
    * Ends the epochs and removes the writer's markers, values and leases.
    * @param marked a look that was made after the keys were marked
@@ -28,8 +28,8 @@ export class Write {
   readonly #affected = new Map<string, Table>();
   #heartbeat: NodeJS.Timeout | undefined;
   #beating: Promise<unknown> | undefined;
-  /** The markers' tokens, for their removal: looked up while the database works. */
-  #marked: Promise<Look> | undefined;
+  /** The markers, with the tokens for their removal. */
+  #marked: Look | undefined;
 
   /** @param heartbeatMs how often markers are renewed, in milliseconds */
   constructor(door: WriteDoor, onStoreFailure: OnStoreFailure, heartbeatMs: number) {
@@ -45,7 +45,8 @@ export class Write {
   async mark(affected: Affected): Promise<void> {
     if (affected.size === 0) return;
     for (const [key, table] of affected) this.#affected.set(key, table);
-    const failed = await this.#door.mark(affected, this.#writer);
+    const { failed, look } = await this.#door.mark(affected, this.#writer);
+    this.#marked = look;
     if (failed.keys.length > 0 && this.#onStoreFailure === 'strict') {
       await this.release();
       throw new InvalidationFailedError(
@@ -54,10 +55,9 @@ export class Write {
         { cause: failed.cause },
       );
     }
-    this.#marked = this.#door.look(this.#affected);
     // A statement that waits for a lock longer than the markers stand must not lose them.
     this.#heartbeat ??= setInterval(() => {
-      this.#beating = this.#door.mark(this.#affected, this.#writer);
+      this.#beating = this.#door.renew(this.#affected, this.#writer);
     }, this.#heartbeatMs).unref();
   }
 
@@ -71,7 +71,7 @@ export class Write {
     await this.#beating;
     if (more !== undefined) for (const [key, table] of more) this.#affected.set(key, table);
     if (this.#affected.size === 0) return;
-    const failed = await this.#door.voidAll(this.#affected, this.#writer, await this.#marked);
+    const failed = await this.#door.voidAll(this.#affected, this.#writer, this.#marked);
     if (failed.keys.length === 0) return;
     const rest = new Map<string, Table>();
     for (const key of failed.keys) {
