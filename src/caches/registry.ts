@@ -14,7 +14,7 @@ import {
   UnsavedInstanceError,
 } from '../errors.js';
 import type { Affected, Table } from '../coherence/affected.js';
-import { publish } from '../events.js';
+import { publish, type BypassReason } from '../events.js';
 import type { KeySpace } from '../entries/keys.js';
 import type { Canonical } from '../entries/key-types.js';
 import { CachedModel, tableName } from '../models/cached-model.js';
@@ -184,7 +184,9 @@ export class Registry {
 
   /** The cached models of which the text of a statement names the table. */
   namedIn(sql: string): readonly BoundModel[] {
-    return [...this].filter(({ cached }) => sql.includes(cached.model.tableName));
+    // Some databases fold the case of names.
+    const text = sql.toLowerCase();
+    return [...this].filter(({ cached }) => text.includes(cached.model.tableName.toLowerCase()));
   }
 
   /** All cached models. */
@@ -215,16 +217,10 @@ export class Registry {
       cache.counters.bypasses += 1;
       return readThrough(cache, values, transaction);
     }
-    if (cache.kind === 'simple' && hasFindHooks(cache.model.model)) {
+    const reason = cache.kind === 'simple' ? whyNotCached(cache) : undefined;
+    if (reason !== undefined) {
       cache.counters.bypasses += 1;
-      publish('bypass', () => ({ cache: cache.name, reason: 'find-hooks' }));
-      return readThrough(cache, values, null);
-    }
-    if (cache.kind === 'simple' && cache.columns.some(({ name }) => cache.model.scope.replaceable.has(name))) {
-      // `findOne` has its own condition in place of the default scope's, so this row may be one
-      // that the default scope hides: not the row that the row entry is about.
-      cache.counters.bypasses += 1;
-      publish('bypass', () => ({ cache: cache.name, reason: 'default-scope' }));
+      publish('bypass', () => ({ cache: cache.name, reason }));
       return options.cacheOnly === true ? undefined : readThrough(cache, values, null);
     }
     const mode = options.cacheOnly === true ? 'cache-only' : options.refresh === true ? 'refresh' : 'read';
@@ -481,6 +477,14 @@ function checkReadOptions(options: ReadOptions): void {
 }
 
 const findHooks = ['beforeFind', 'beforeFindAfterExpandIncludeAll', 'beforeFindAfterOptions', 'afterFind'] as const;
+
+/** Why a simple cache's lookups are plain finds; `undefined` if they are not. */
+function whyNotCached({ model, columns }: SimpleCache): BypassReason | undefined {
+  if (hasFindHooks(model.model)) return 'find-hooks';
+  // `findOne` has its own condition in place of the default scope's, so the row may be one that
+  // the default scope hides: not the row that the row entry is about.
+  return columns.some(({ name }) => model.scope.replaceable.has(name)) ? 'default-scope' : undefined;
+}
 
 /** Hooks of the user's can change what a find asks for or returns; only a find can run them. */
 function hasFindHooks(model: ModelStatic<Model>): boolean {
