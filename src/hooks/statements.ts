@@ -91,6 +91,7 @@ export class Statements {
   }
 
   async #after(options: StatementOptions, query: object): Promise<void> {
+    this.#noteDeadlock(options);
     const statement = this.#inFlight.get(query);
     if (statement === undefined) {
       await this.#afterUnplanned(options, query);
@@ -211,6 +212,17 @@ export class Statements {
     this.#pendingOf(root, statement.effects);
     await statement.write?.release();
     if (plan.commits && ['mysql', 'mariadb'].includes(this.#sequelize.getDialect())) this.#ended.add(root);
+  }
+
+  /**
+   * After a deadlock inside a savepoint the server has rolled back the whole transaction, but
+   * Sequelize only its child: what the parent writes from now on is committed at once.
+   */
+  #noteDeadlock({ transaction, completesTransaction }: StatementOptions): void {
+    if (transaction == null || completesTransaction === true) return;
+    const { finished } = transaction as { readonly finished?: string };
+    const root = rootOf(transaction);
+    if (finished === 'rollback' && root !== transaction) this.#ended.add(root);
   }
 
   /** COMMIT or ROLLBACK of a transaction, or ROLLBACK TO SAVEPOINT. */
