@@ -21,7 +21,7 @@ import {
   setupCache,
   withCache,
   type CacheMeta,
-  type DoesNotExist,
+  DoesNotExist,
   type FlashCache,
   type ModelCache,
 } from '../../src/index.js';
@@ -113,12 +113,20 @@ const styles: Readonly<Record<string, (sequelize: Sequelize) => Style>> = {
     registerCache(UserCacheOnUsername);
     User.init({ username }, { sequelize });
     const get = async (key: unknown): Promise<Model> => new UserCacheOnUsername(key as never).resolve();
+    const getOrNone = async (key: unknown): Promise<Model | null> => {
+      try {
+        return await get(key);
+      } catch (error) {
+        if (error instanceof DoesNotExist) return null;
+        throw error;
+      }
+    };
     return {
       model: User,
       cache: {
         get,
-        getOrNone: (key) => get(key).catch(() => null),
-        getMany: (keys) => Promise.all((keys as readonly unknown[]).map((key) => get(key).catch(() => null))),
+        getOrNone,
+        getMany: (keys) => Promise.all((keys as readonly unknown[]).map(getOrNone)),
       },
     };
   },
