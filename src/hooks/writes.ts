@@ -3,6 +3,7 @@ import { Op, QueryTypes, type Model, type ModelStatic, type Transaction, type Wh
 import type { BoundModel, Registry } from '../caches/registry.js';
 import type { Canonical } from '../entries/key-types.js';
 import { canonicalValues } from '../models/cached-model.js';
+import { isKeyColumn, type Column, type KeyColumn } from '../models/columns.js';
 import { ownValues } from '../models/hydrate.js';
 import { dependsOnAfter, Effects, storedValue, writtenValues, type SetAttributes } from './effects.js';
 
@@ -17,6 +18,8 @@ export interface StatementOptions {
   readonly completesTransaction?: boolean;
   readonly truncate?: boolean;
   readonly increment?: unknown;
+  /** Set by the models' methods, not by `queryInterface`. */
+  readonly hooks?: unknown;
   readonly updateOnDuplicate?: unknown;
   readonly ignoreDuplicates?: unknown;
   readonly [bulkInstances]?: readonly Model[];
@@ -113,7 +116,7 @@ function planModel(
   // A row that moves to another primary key may have been missing there.
   if (set instanceof Set && bound.cached.primaryKey.some(({ name }) => set.has(name))) return 'table';
   const primaryKeys = primaryKeysOf(where, bound);
-  if (primaryKeys !== undefined && primaryKeys.length > rowLimit) return 'table';
+  if (primaryKeys === undefined ? !readsAlike(options, bound) : primaryKeys.length > rowLimit) return 'table';
   return planRows(bound, set, primaryKeys, where, effects);
 }
 
@@ -204,6 +207,65 @@ function primaryKeysOf(where: unknown, { cached }: BoundModel): readonly (readon
     }
   }
   return undefined;
+}
+
+/**
+ * Whether a SELECT of ours with the statement's condition finds the rows that the statement finds.
+ * Sequelize formats values in three ways: typed in SELECT and DELETE, as bound parameters in
+ * UPDATE, untyped in increments and in what `queryInterface` sends. They agree only where each
+ * value is of its column's own type: `WHERE name = 0` with a number matches every name.
+ */
+function readsAlike({ where, increment, hooks }: StatementOptions, { cached }: BoundModel): boolean {
+  if (increment !== undefined || typeof hooks !== 'boolean') return false;
+  return where === undefined || isPlainCondition(where, (name) => cached.byField.get(name) ?? cached.columns.get(name));
+}
+
+/** Whether all values in a condition are of their columns' types. */
+function isPlainCondition(condition: unknown, columnOf: (name: string) => Column | undefined): boolean {
+  if (Array.isArray(condition)) return condition.every((part) => isPlainCondition(part, columnOf));
+  if (!isPlainObject(condition)) return false;
+  return Reflect.ownKeys(condition).every((key) => {
+    const value: unknown = Reflect.get(condition, key);
+    if (typeof key === 'symbol') return isPlainCondition(value, columnOf);
+    const column = columnOf(key);
+    return column !== undefined && isKeyColumn(column) && isOwnValue(value, column);
+  });
+}
+
+function isOwnValue(value: unknown, column: KeyColumn): boolean {
+  if (value === null) return true;
+  if (Array.isArray(value)) return value.every((item) => isOwnValue(item, column));
+  if (isPlainObject(value)) {
+    // Operators; a name in it would be a path into JSON.
+    return Reflect.ownKeys(value).every((key) => typeof key === 'symbol' && isOwnValue(Reflect.get(value, key), column));
+  }
+  switch (column.key.kind) {
+    case 'integer':
+      // Digits as a text are compared as a number in any form.
+      return column.key.canonical(value) !== undefined;
+    case 'decimal':
+    case 'float':
+      return typeof value === 'number' || typeof value === 'bigint';
+    case 'boolean':
+      return typeof value === 'boolean';
+    case 'date':
+      return value instanceof Date;
+    case 'text':
+    case 'binary-text':
+    case 'uuid':
+    case 'enum':
+    case 'dateonly':
+    case 'time':
+      return typeof value === 'string';
+    case 'blob':
+      return false;
+  }
+}
+
+function isPlainObject(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
 }
 
 /** The columns that a statement sets in rows that are there. */
