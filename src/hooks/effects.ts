@@ -6,7 +6,6 @@
  * that leads to another row may stand there). Results of custom caches depend on the values before
  * and after.
  */
-import type { Model } from 'sequelize';
 import type { Affected, Table } from '../coherence/affected.js';
 import type { BoundModel } from '../caches/registry.js';
 import type { BoundCache } from '../caches/bound-cache.js';
@@ -121,6 +120,3 @@ export const writtenValues =
   (values: Readonly<Record<string, unknown>>, written: (attribute: string) => boolean): RowValues =>
   (column) =>
     written(column.name) ? storedValue(column, values[column.name]) : undefined;
-
-/** Only for `Model` instances. */
-export type Instances = readonly Model[];
