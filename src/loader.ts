@@ -326,7 +326,9 @@ export class Loader {
     const head = this.#headOf(fingerprint, generation.text);
     if (!seen.text.startsWith(head)) return undefined;
     try {
-      return judge(parseBody(seen.text, head.length));
+      const verdict = judge(parseBody(seen.text, head.length));
+      if (verdict.state === 'hit') this.#coherence.remember(key, seen.token);
+      return verdict;
     } catch (cause) {
       if (!(cause instanceof CorruptPayload)) throw cause;
       lookup.cache.counters.errors += 1;

@@ -22,6 +22,7 @@ import { classify, leaseText, markerText, stampText, type Seen } from '../entrie
 import type { Affected, Failed, Look, Marked } from './affected.js';
 import { Undelivered } from './undelivered.js';
 import { Write } from './write.js';
+import { LRUCache } from 'lru-cache';
 
 /** What the coherence needs of the options. */
 export interface CoherenceOptions {
@@ -29,6 +30,7 @@ export interface CoherenceOptions {
   readonly leaseWait: number;
   readonly onStoreFailure: OnStoreFailure;
   readonly maxUndelivered: number;
+  readonly maxHints: number;
 }
 
 /** How often a compare-and-swap that lost a race is tried again. */
@@ -51,11 +53,14 @@ export class Coherence {
   readonly #undelivered: Undelivered;
   /** How long a read lease stands, in seconds. */
   readonly #leaseSeconds: number;
+  /** Tokens of values as they were read last: whoever saves a row has mostly read it here before. */
+  readonly #tokens: LRUCache<string, string>;
 
   constructor(store: Store, options: CoherenceOptions) {
     this.#store = store;
     this.#options = options;
     this.#leaseSeconds = Math.max(3, Math.ceil(options.leaseWait / 1000) + 2);
+    this.#tokens = new LRUCache({ max: options.maxHints });
     this.#undelivered = new Undelivered(options.maxUndelivered, (affected, writer) =>
       this.#voidAll(affected, writer),
     );
@@ -89,6 +94,11 @@ export class Coherence {
       const cause = complete ? undefined : failures.get(key);
       return cause === undefined ? classify(items.get(key)) : { state: 'unknown', cause };
     };
+  }
+
+  /** Remembers that a value stood under a key, so that a write to it need not look first. */
+  remember(key: string, token: string): void {
+    this.#tokens.set(key, token);
   }
 
   /** Places a read lease where `seen` was seen. Resolves to its text, or `undefined` if another was faster. */
@@ -210,17 +220,18 @@ export class Coherence {
   /**
    * Marks every key. Each round acts on what is known and looks at the same time; on a store that
    * keeps the order the look shows what the act did, with the token for the marker's removal. So a
-   * key without entry costs one round trip, another one two.
+   * key without entry, or with a value that this process read last, costs one round trip; another
+   * one two.
    */
   async #mark(affected: Affected, writer: string): Promise<Marked> {
     const marked = new Map<string, Seen>();
     const failed: string[] = [];
     let cause: unknown;
     let open = [...affected.keys()];
-    let known = unseen;
+    let known: Look = (key) => this.#lastRead(key);
     for (let attempt = 0; open.length > 0 && attempt < maxAttempts; attempt += 1) {
       const last = known;
-      const acts = open.map((key) => this.#place(key, last(key), writer));
+      const acts = open.map((key) => this.#place(key, last(key), writer, attempt === 0));
       const look = this.#lookThrough(open);
       const outcomes = await Promise.allSettled(acts);
       known = await look;
@@ -250,13 +261,28 @@ export class Coherence {
     await this.#untilDone(keys, 'renew', await this.#lookThrough(keys), (key, seen) => this.#place(key, seen, writer));
   }
 
-  /** Replaces what was seen by a marker that names the writer, too. */
-  #place(key: string, seen: Seen, writer: string): Promise<boolean> {
+  /** What a key held when this process read it last. */
+  #lastRead(key: string): Seen {
+    const token = this.#tokens.get(key);
+    if (token === undefined) return absent;
+    this.#tokens.delete(key);
+    return { state: 'value', text: '', token };
+  }
+
+  /**
+   * Replaces what was seen by a marker that names the writer, too.
+   * @param outdated what was seen may be gone by now
+   */
+  async #place(key: string, seen: Seen, writer: string, outdated = false): Promise<boolean> {
     const { writeLease } = this.#options;
     if (seen.state === 'absent' || seen.state === 'unknown') return this.#store.add(key, markerText([writer]), writeLease);
     const writers =
       seen.state !== 'marker' ? [writer] : seen.writers.includes(writer) ? seen.writers : [...seen.writers, writer];
-    return this.#store.compareAndSwap(key, markerText(writers), seen.token, writeLease);
+    const text = markerText(writers);
+    const swapped = this.#store.compareAndSwap(key, text, seen.token, writeLease);
+    if (!outdated) return swapped;
+    const [replaced, added] = await Promise.all([swapped, this.#store.add(key, text, writeLease)]);
+    return replaced || added;
   }
 
   /**

@@ -15,7 +15,7 @@ import { ownValues } from '../models/hydrate.js';
 import { publish } from '../events.js';
 import { Effects } from './effects.js';
 import { hasRowLocks, imagesOf, imagesWhere, Isolation, StatementTransaction, type Image } from './images.js';
-import { bulkInstances, planOf, voidCascades, type ModelPlan, type StatementOptions, type WritePlan } from './writes.js';
+import { bulkInstances, incrementedColumns, planOf, voidCascades, type ModelPlan, type StatementOptions, type WritePlan } from './writes.js';
 
 const hookName = 'sequelize-flash';
 
@@ -45,6 +45,7 @@ export class Statements {
   readonly #ended = new WeakSet<Transaction>();
   readonly #isolation: Isolation;
   readonly #locks = new Map<string, Promise<void>>();
+  #restoreIncrement: () => void = () => undefined;
 
   constructor(sequelize: Sequelize, registry: Registry, coherence: Coherence, rowLimit: number) {
     this.#sequelize = sequelize;
@@ -69,6 +70,7 @@ export class Statements {
     sequelize.addHook('afterDefine', hookName, () => {
       this.#registry.outdated();
     });
+    this.#restoreIncrement = tellIncrements(sequelize.getQueryInterface());
   }
 
   /** Removes the hooks. */
@@ -76,6 +78,7 @@ export class Statements {
     for (const hook of ['beforeQuery', 'afterQuery', 'beforeBulkCreate', 'afterBulkCreate', 'afterDefine'] as const) {
       this.#sequelize.removeHook(hook, hookName);
     }
+    this.#restoreIncrement();
   }
 
   async #before(options: StatementOptions, query: object): Promise<void> {
@@ -389,6 +392,38 @@ const byCondition = ({ models }: WritePlan): boolean =>
 /** Statements that change no rows. */
 const harmless = /^\s*(select|show|describe|desc|explain|set|use|start|begin|commit|rollback|savepoint|release|pragma|analyze|lock|unlock)\b/i;
 const ddl = /^\s*(create|alter|drop|rename|truncate)\b/i;
+
+/** `increment` and `decrement` of a query interface: which columns they set shows in their arguments only. */
+type Arithmetic = (
+  model: unknown,
+  table: unknown,
+  where: unknown,
+  amounts: object,
+  extra: object,
+  options: object,
+) => Promise<unknown>;
+
+/** Lets the statements of `increment` and `decrement` tell which columns they set. Returns what undoes it. */
+function tellIncrements(queryInterface: object): () => void {
+  const undo = (['increment', 'decrement'] as const).map((method) => {
+    const before = Object.getOwnPropertyDescriptor(queryInterface, method);
+    const original = Reflect.get(queryInterface, method) as Arithmetic;
+    const telling: Arithmetic = (model, table, where, amounts, extra, options) => {
+      const columns = [...Object.keys(amounts), ...Object.keys(extra)];
+      return original.call(queryInterface, model, table, where, amounts, extra, { ...options, [incrementedColumns]: columns });
+    };
+    Reflect.set(queryInterface, method, telling);
+    return () => {
+      // Whoever wrapped it since calls ours, which does no harm.
+      if (Reflect.get(queryInterface, method) !== telling) return;
+      if (before === undefined) Reflect.deleteProperty(queryInterface, method);
+      else Object.defineProperty(queryInterface, method, before);
+    };
+  });
+  return () => {
+    for (const restore of undo) restore();
+  };
+}
 
 const isOurs = (hook: unknown): boolean =>
   typeof hook === 'object' && hook !== null && Reflect.get(hook, 'name') === hookName;

@@ -23,10 +23,14 @@ export interface StatementOptions {
   readonly updateOnDuplicate?: unknown;
   readonly ignoreDuplicates?: unknown;
   readonly [bulkInstances]?: readonly Model[];
+  readonly [incrementedColumns]?: readonly string[];
 }
 
 /** Under this key the instances of a `bulkCreate` travel from its hook to its statement. */
 export const bulkInstances = Symbol('sequelize-flash.bulkInstances');
+
+/** Under this key the columns that `increment` or `decrement` sets travel to its statement. */
+export const incrementedColumns = Symbol('sequelize-flash.incrementedColumns');
 
 /** What a statement will do to the rows of one model. */
 export interface ModelPlan {
@@ -108,16 +112,18 @@ function planModel(
   }
   const where = options.where as WhereOptions | undefined;
   const deletes = type === QueryTypes.BULKDELETE || type === QueryTypes.DELETE;
-  const set: SetAttributes | 'none' = deletes
-    ? 'none'
-    : type === QueryTypes.BULKUPDATE && Array.isArray(fields)
-      ? new Set(fields as string[])
-      : 'all';
+  const set = deletes ? 'none' : attributesSet(options, bound);
   // A row that moves to another primary key may have been missing there.
   if (set instanceof Set && bound.cached.primaryKey.some(({ name }) => set.has(name))) return 'table';
   const primaryKeys = primaryKeysOf(where, bound);
   if (primaryKeys === undefined ? !readsAlike(options, bound) : primaryKeys.length > rowLimit) return 'table';
   return planRows(bound, set, primaryKeys, where, effects);
+}
+
+/** The attributes that a bulk update or an increment sets. */
+function attributesSet({ type, fields, [incrementedColumns]: columns }: StatementOptions, { cached }: BoundModel): SetAttributes {
+  if (columns !== undefined) return new Set(columns.map((column) => cached.byField.get(column)?.name ?? column));
+  return type === QueryTypes.BULKUPDATE && Array.isArray(fields) ? new Set(fields as string[]) : 'all';
 }
 
 function planInsert(
@@ -269,7 +275,11 @@ function isPlainObject(value: unknown): value is object {
 }
 
 /** The columns that a statement sets in rows that are there. */
-function changedColumns(model: ModelStatic<Model>, { type, fields, updateOnDuplicate }: StatementOptions): ReadonlySet<string> {
+function changedColumns(
+  model: ModelStatic<Model>,
+  { type, fields, updateOnDuplicate, [incrementedColumns]: incremented }: StatementOptions,
+): ReadonlySet<string> {
+  if (incremented !== undefined) return new Set(incremented);
   const updates = type === QueryTypes.UPDATE || type === QueryTypes.BULKUPDATE;
   const names: unknown = Array.isArray(updateOnDuplicate) ? updateOnDuplicate : updates ? fields : undefined;
   const attributes = model.getAttributes() as Readonly<Record<string, { readonly field?: string } | undefined>>;
