@@ -14,8 +14,9 @@ import { canonicalValues } from '../models/cached-model.js';
 import { ownValues } from '../models/hydrate.js';
 import { publish } from '../events.js';
 import { Effects } from './effects.js';
+import { canWrite, transactionAfter } from './raw-sql.js';
 import { hasRowLocks, imagesOf, imagesWhere, Isolation, StatementTransaction, type Image } from './images.js';
-import { bulkInstances, incrementedColumns, planOf, voidCascades, type ModelPlan, type StatementOptions, type WritePlan } from './writes.js';
+import { bulkInstances, incrementedColumns, isWrite, planOf, voidCascades, type ModelPlan, type StatementOptions, type WritePlan } from './writes.js';
 
 const hookName = 'sequelize-flash';
 
@@ -124,22 +125,36 @@ export class Statements {
    * Raw SQL and DDL: what they change is known only by the tables that their text names. Their
    * entries are void as soon as the statement is done; before it, nothing is known of it.
    */
-  async #afterUnplanned({ model, type, transaction, completesTransaction }: StatementOptions, query: object): Promise<void> {
+  async #afterUnplanned(options: StatementOptions, query: object): Promise<void> {
+    const { model, type, hooks, transaction, completesTransaction } = options;
     const sql: unknown = Reflect.get(query, 'sql');
-    if (model !== undefined || completesTransaction === true || typeof sql !== 'string' || type === QueryTypes.SELECT) return;
-    if (harmless.test(sql)) return;
+    // What a model sends itself was planned, if it writes what is cached. (A raw text that was given
+    // a model for its answer is a SELECT to Sequelize, whatever it says.)
+    const byModel = model !== undefined && (isWrite(type) || (type === QueryTypes.SELECT && typeof hooks === 'boolean'));
+    if (byModel || completesTransaction === true || typeof sql !== 'string') return;
     const effects = new Effects();
+    if (canWrite(sql)) this.#nameTables(sql, effects);
+    if (transaction == null) {
+      if (!effects.empty) await this.#coherence.invalidate(effects.affected);
+    } else await this.#afterRawInTransaction(sql, rootOf(transaction), effects);
+    if (!effects.empty) this.#publish(effects);
+  }
+
+  async #afterRawInTransaction(sql: string, root: Transaction, effects: Effects): Promise<void> {
+    const pending = this.#pendingOf(root, effects);
+    const after = hasRowLocks(this.#sequelize) ? transactionAfter(sql) : 'same';
+    if (after === 'same' && !this.#ended.has(root)) return;
+    if (after === 'none') this.#ended.add(root);
+    else if (after === 'another') this.#ended.delete(root);
+    // DDL and some others commit what the transaction did so far.
+    if (!pending.empty) await this.#coherence.invalidate(pending.affected);
+  }
+
+  /** Voids the tables that a text names. */
+  #nameTables(sql: string, effects: Effects): void {
     for (const bound of this.#registry.namedIn(sql)) {
       effects.table(bound);
       voidCascades(bound.cached.model, this.#registry, effects, 'all');
-    }
-    if (effects.empty) return;
-    this.#publish(effects);
-    if (transaction == null) await this.#coherence.invalidate(effects.affected);
-    else {
-      const pending = this.#pendingOf(rootOf(transaction), effects);
-      // DDL commits what the transaction did so far.
-      if (ddl.test(sql)) await this.#coherence.invalidate(pending.affected);
     }
   }
 
@@ -388,10 +403,6 @@ export class Statements {
 /** Whether the rows that a statement changes are known by its condition only. */
 const byCondition = ({ models }: WritePlan): boolean =>
   models.some(({ readBefore, primaryKeys }) => readBefore && primaryKeys === undefined);
-
-/** Statements that change no rows. */
-const harmless = /^\s*(select|show|describe|desc|explain|set|use|start|begin|commit|rollback|savepoint|release|pragma|analyze|lock|unlock)\b/i;
-const ddl = /^\s*(create|alter|drop|rename|truncate)\b/i;
 
 /** `increment` and `decrement` of a query interface: which columns they set shows in their arguments only. */
 type Arithmetic = (

@@ -66,6 +66,9 @@ const writes: ReadonlySet<string | undefined> = new Set([
   QueryTypes.BULKDELETE,
 ]);
 
+/** Whether statements of this type write. */
+export const isWrite = (type: string | undefined): boolean => writes.has(type);
+
 /** The plan for a statement; `undefined` if it writes nothing that is cached. */
 export function planOf(options: StatementOptions, registry: Registry, rowLimit: number): WritePlan | undefined {
   const { model, type } = options;
