@@ -378,6 +378,8 @@ export class Loader {
   async #miss(misses: readonly Miss[]): Promise<void> {
     const loads: Load[] = [];
     const joins: Promise<void>[] = [];
+    const waiting: Lookup[] = [];
+    const now = performance.now();
     for (const miss of misses) {
       const { lookup } = miss;
       if (!lookup.counted) {
@@ -394,32 +396,24 @@ export class Loader {
         joins.push(this.#join(miss, flight));
         continue;
       }
-      const load = this.#prepare(miss);
-      if (load !== undefined) loads.push(load);
+      const load = this.#prepare(miss, now);
+      if (load === undefined) waiting.push(lookup);
+      else loads.push(load);
     }
+    this.#wait(waiting, now);
     await Promise.all([this.#run(loads), ...joins]);
   }
 
   /** Decides how a miss is loaded; `undefined` if it waits for another process's fill instead. */
-  #prepare({ lookup, verdict, seen, generation, epoch }: Miss): Load | undefined {
+  #prepare({ lookup, verdict, seen, generation, epoch }: Miss, now: number): Load | undefined {
     let bypass: BypassReason | undefined;
     if (seen.state === 'unknown' || generation.state === 'unknown') {
       bypass = this.#coherence.waiting > 0 ? 'undelivered-invalidation' : 'store-unavailable';
     } else if (seen.state === 'marker' || generation.state === 'marker') {
       bypass = 'write-in-flight';
     } else if (seen.state === 'lease') {
-      const now = performance.now();
       lookup.waitUntil ??= now + this.#options.leaseWait;
-      if (now < lookup.waitUntil) {
-        setTimeout(
-          () => {
-            this.#enqueue(lookup);
-          },
-          Math.min(lookup.waitStep, lookup.waitUntil - now),
-        );
-        lookup.waitStep = Math.min(lookup.waitStep * 2, 64);
-        return undefined;
-      }
+      if (now < lookup.waitUntil) return undefined;
       bypass = 'lease-wait';
     } else if (lookup.attempts >= maxLeaseAttempts) {
       bypass = 'store-unavailable';
@@ -445,6 +439,19 @@ export class Loader {
       index: undefined,
       bypass,
     };
+  }
+
+  /** Looks again a little later. What waits together is looked up, and if need be loaded, together. */
+  #wait(lookups: readonly Lookup[], now: number): void {
+    if (lookups.length === 0) return;
+    let delay = Infinity;
+    for (const lookup of lookups) {
+      delay = Math.min(delay, lookup.waitStep, (lookup.waitUntil ?? now) - now);
+      lookup.waitStep = Math.min(lookup.waitStep * 2, 64);
+    }
+    setTimeout(() => {
+      for (const lookup of lookups) this.#enqueue(lookup);
+    }, delay);
   }
 
   /** Shares a running load if no write was finished since it began; else looks again after it. */
@@ -539,6 +546,7 @@ export class Loader {
     ]);
     const ready: Load[] = [];
     const abandoned = new Map<string, string>();
+    const again: Load[] = [];
     const taken = new Set<string>();
     for (const load of loads) {
       const { tableKeys } = load.lookup.cache.model;
@@ -550,8 +558,7 @@ export class Loader {
           // Another reader or a writer was faster, or the store failed: look again.
           if (lease !== undefined) abandoned.set(load.target, lease);
           load.lookup.attempts += 1;
-          this.#end(load, { state: 'void' });
-          this.#enqueue(load.lookup);
+          again.push(load);
           continue;
         }
         // Two spellings of one bucket: one of them holds the lease and fills.
@@ -563,6 +570,11 @@ export class Loader {
       ready.push(load);
     }
     await this.#coherence.abandon(abandoned);
+    // Not earlier: they would meet leases of their own, and wait for them.
+    for (const load of again) {
+      this.#end(load, { state: 'void' });
+      this.#enqueue(load.lookup);
+    }
     return ready;
   }
 
@@ -665,8 +677,10 @@ export class Loader {
     const since = Math.min(...loads.map((load) => load.since));
     const keys = new Set<string>([model.tableKeys.epoch]);
     for (const { load } of plans) if (load.lease !== undefined) keys.add(load.target);
-    const early = performance.now() - since < this.#coherence.lateLeaseLimit;
-    const seen = early ? await this.#leaseRows(plans, rowLeases, keys) : undefined;
+    const early = (): boolean => performance.now() - since < this.#coherence.lateLeaseLimit;
+    const seen = early() ? await this.#leaseRows(plans, rowLeases, keys) : undefined;
+    // Once more, now that they stand: this process may have been stopped in between.
+    const inTime = early();
     for (const key of rowLeases.keys()) keys.add(key);
     if (keys.size === 1) return;
     const look = seen ?? (await this.#coherence.look([...keys]));
@@ -675,7 +689,7 @@ export class Loader {
     const unused = new Map<string, string>();
     await Promise.all(
       plans.flatMap(({ load, rowKey, body, index }) => {
-        const quiet = epoch.state === 'stamp' && epoch.text === load.epoch;
+        const quiet = inTime && epoch.state === 'stamp' && epoch.text === load.epoch;
         const fills: Promise<void>[] = [];
         if (load.lease !== undefined) {
           if (load.hint === undefined) {

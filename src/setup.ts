@@ -110,9 +110,17 @@ const storeMethods = ['get', 'add', 'compareAndSwap', 'compareAndDelete', 'delet
 
 const dialects: ReadonlySet<string> = new Set(['mysql', 'mariadb', 'sqlite']);
 
-/** Which database this is, as far as Sequelize's configuration tells. */
+interface Place {
+  readonly host?: string;
+  readonly port?: number | string;
+  readonly database?: string;
+}
+
+/** Which database this is, as far as Sequelize's configuration tells: of several servers, the primary. */
 function defaultAlias(sequelize: Sequelize): string {
-  const { host, port, database } = sequelize.config as { host?: string; port?: number | string; database?: string };
+  const config = sequelize.config as Place & { readonly replication?: false | { readonly write?: Place } };
+  const primary = (config.replication === false ? undefined : config.replication?.write) ?? {};
+  const { host = config.host, port = config.port, database = config.database } = primary;
   const { storage } = (sequelize as unknown as { options: { storage?: string } }).options;
   const place = sequelize.getDialect() === 'sqlite' ? (storage ?? 'memory') : `${host ?? 'localhost'}:${String(port ?? '')}/${database ?? ''}`;
   const alias = `${sequelize.getDialect()}/${place}`;

@@ -385,7 +385,11 @@ export class Registry {
           const target = generic.target(type);
           const bound = registry.of(target);
           if (bound === undefined) {
-            return target.findByPk(id as string, options?.transaction === undefined ? {} : { transaction: options.transaction });
+            // On the primary, as if it were cached; a transaction has its own connection.
+            return target.findByPk(id as string, {
+              useMaster: true,
+              ...(options?.transaction === undefined ? {} : { transaction: options.transaction }),
+            });
           }
           const [column] = bound.primary.columns;
           const value = column?.key.canonical(id);

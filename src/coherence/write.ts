@@ -46,7 +46,8 @@ export class Write {
     if (affected.size === 0) return;
     for (const [key, table] of affected) this.#affected.set(key, table);
     const { failed, look } = await this.#door.mark(affected, this.#writer);
-    this.#marked = look;
+    const earlier = this.#marked;
+    this.#marked = earlier === undefined ? look : (key) => (affected.has(key) ? look(key) : earlier(key));
     if (failed.keys.length > 0 && this.#onStoreFailure === 'strict') {
       await this.release();
       throw new InvalidationFailedError(

@@ -6,14 +6,15 @@
  * name, and no failure leaves a marker behind. COMMIT is a statement as well: there the entries of
  * a whole transaction are marked at once.
  */
-import { QueryTypes, type Model, type QueryOptions, type Sequelize, type Transaction } from 'sequelize';
+import { QueryTypes, type Model, type ModelStatic, type QueryOptions, type Sequelize, type Transaction } from 'sequelize';
 import type { Registry } from '../caches/registry.js';
+import type { Affected, Table } from '../coherence/affected.js';
 import type { Coherence } from '../coherence/coherence.js';
 import type { Write } from '../coherence/write.js';
 import { canonicalValues } from '../models/cached-model.js';
 import { ownValues } from '../models/hydrate.js';
 import { publish } from '../events.js';
-import { Effects } from './effects.js';
+import { dependsOnAfter, Effects } from './effects.js';
 import { canWrite, transactionAfter } from './raw-sql.js';
 import { hasRowLocks, imagesOf, imagesWhere, Isolation, StatementTransaction, type Image } from './images.js';
 import { bulkInstances, incrementedColumns, isWrite, planOf, voidCascades, type ModelPlan, type StatementOptions, type WritePlan } from './writes.js';
@@ -33,6 +34,14 @@ interface InFlight {
   readonly unlock: (() => void) | undefined;
 }
 
+/** A save that is about to send its statement. */
+interface Announced {
+  readonly write: Write;
+  readonly affected: Affected;
+  /** Settles when the row is marked, with the error if that was refused. */
+  readonly marked: Promise<{ readonly refused: unknown } | undefined>;
+}
+
 /** Sees the statements of one Sequelize instance. */
 export class Statements {
   readonly #sequelize: Sequelize;
@@ -45,6 +54,8 @@ export class Statements {
   /** Transactions that TRUNCATE ended: what they do from then on is committed at once. */
   readonly #ended = new WeakSet<Transaction>();
   readonly #isolation: Isolation;
+  /** Saves whose row is being marked already, by their instance. */
+  readonly #announced = new WeakMap<Model, Announced>();
   readonly #locks = new Map<string, Promise<void>>();
   #restoreIncrement: () => void = () => undefined;
 
@@ -71,12 +82,15 @@ export class Statements {
     sequelize.addHook('afterDefine', hookName, () => {
       this.#registry.outdated();
     });
+    sequelize.addHook('beforeUpdate', hookName, (instance, options) => {
+      this.#announce(instance, options as StatementOptions);
+    });
     this.#restoreIncrement = tellIncrements(sequelize.getQueryInterface());
   }
 
   /** Removes the hooks. */
   detach(): void {
-    for (const hook of ['beforeQuery', 'afterQuery', 'beforeBulkCreate', 'afterBulkCreate', 'afterDefine'] as const) {
+    for (const hook of ['beforeQuery', 'afterQuery', 'beforeBulkCreate', 'afterBulkCreate', 'afterDefine', 'beforeUpdate'] as const) {
       this.#sequelize.removeHook(hook, hookName);
     }
     this.#restoreIncrement();
@@ -90,7 +104,7 @@ export class Statements {
     }
     const plan = planOf(options, this.#registry, this.#rowLimit);
     if (plan === undefined) return;
-    if (options.transaction == null || this.#ended.has(rootOf(options.transaction))) await this.#beforeAutocommitted(plan, query);
+    if (options.transaction == null || this.#ended.has(rootOf(options.transaction))) await this.#beforeAutocommitted(plan, query, options.instance);
     else await this.#beforeInTransaction(plan, options.transaction, query);
   }
 
@@ -160,23 +174,66 @@ export class Statements {
 
   // ---- Autocommitted statements ---------------------------------------------------------------
 
-  async #beforeAutocommitted(plan: WritePlan, query: object): Promise<void> {
+  /**
+   * An instance is about to be saved: its row is marked while Sequelize validates it and writes the
+   * statement, which takes about as long as the round trip. If the statement does not follow at once
+   * (a hook of the user's waits, or nothing is saved after all), the marker goes again.
+   */
+  #announce(instance: Model, { transaction }: StatementOptions): void {
+    const changed = instance.changed();
+    if (transaction != null || changed === false || this.#announced.has(instance)) return;
+    const set = new Set(changed);
+    const affected = new Map<string, Table>();
+    for (const { cached, all } of this.#registry.ofTable(instance.constructor as ModelStatic<Model>)) {
+      const primaryKey = cached.keyValues(instance, cached.primaryKey);
+      // More than the row depends on it, which only the statement's plan can tell.
+      if (primaryKey === undefined || all.some((cache) => dependsOnAfter(cache, set))) return;
+      affected.set(cached.rowKey(primaryKey), cached.tableKeys);
+    }
+    if (affected.size === 0) return;
+    const write = this.#coherence.write();
+    const marked = write.mark(affected).then(
+      () => undefined,
+      (refused: unknown) => ({ refused }),
+    );
+    this.#announced.set(instance, { write, affected, marked });
+    setImmediate(() => {
+      if (this.#announced.get(instance)?.write !== write) return;
+      this.#announced.delete(instance);
+      void marked.then(() => write.release());
+    });
+  }
+
+  /** The write that was announced for the statement's instance, with its markers in place; or a new one. */
+  async #begin(instance: Model | undefined): Promise<{ write: Write; marked: Affected }> {
+    const announced = instance === undefined ? undefined : this.#announced.get(instance);
+    if (instance === undefined || announced === undefined) return { write: this.#coherence.write(), marked: new Map() };
+    this.#announced.delete(instance);
+    const refusal = await announced.marked;
+    if (refusal !== undefined) throw refusal.refused;
+    return { write: announced.write, marked: announced.affected };
+  }
+
+  async #beforeAutocommitted(plan: WritePlan, query: object, instance: Model | undefined): Promise<void> {
     const { effects, models } = plan;
     const reads = models.some(({ readBefore, readAfter }) => readBefore || readAfter);
     const locks = reads && hasRowLocks(this.#sequelize);
     const unlock = reads && !locks ? await this.#lock(models[0]?.bound.cached.table ?? '') : undefined;
     const own = locks ? new StatementTransaction(this.#sequelize, (query as { readonly connection: unknown }).connection) : undefined;
-    const write = this.#coherence.write();
+    let write: Write | undefined;
     try {
+      const begun = await this.#begin(instance);
+      write = begun.write;
       await own?.begin(byCondition(plan) && (await this.#isolation.isWeak(null)));
       const before = await this.#readBefore(plan, own?.transaction ?? null);
       // Inside a transaction of our own the markers can wait until all is known.
-      if (own === undefined) await write.mark(effects.affected);
+      if (own === undefined) await write.mark(without(effects.affected, begun.marked));
       this.#inFlight.set(query, { plan, effects, root: undefined, before, write, own, unlock });
     } catch (error) {
       // `afterQuery` runs, but knows nothing of this statement.
       unlock?.();
       await own?.rollback();
+      await write?.release();
       throw error;
     }
   }
@@ -403,6 +460,12 @@ export class Statements {
 /** Whether the rows that a statement changes are known by its condition only. */
 const byCondition = ({ models }: WritePlan): boolean =>
   models.some(({ readBefore, primaryKeys }) => readBefore && primaryKeys === undefined);
+
+/** What of the entries is not among `others`. */
+function without(entries: Affected, others: Affected): Affected {
+  if (others.size === 0) return entries;
+  return new Map([...entries].filter(([key]) => !others.has(key)));
+}
 
 /** `increment` and `decrement` of a query interface: which columns they set shows in their arguments only. */
 type Arithmetic = (

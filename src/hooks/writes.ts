@@ -71,7 +71,9 @@ export const isWrite = (type: string | undefined): boolean => writes.has(type);
 
 /** The plan for a statement; `undefined` if it writes nothing that is cached. */
 export function planOf(options: StatementOptions, registry: Registry, rowLimit: number): WritePlan | undefined {
-  const { model, type } = options;
+  const { instance, type } = options;
+  // The row of a through model that is created with an include names the included model.
+  const model = (instance?.constructor as ModelStatic<Model> | undefined) ?? options.model;
   if (model === undefined || !writes.has(type)) return undefined;
   const effects = new Effects();
   const bounds = registry.ofTable(model);
