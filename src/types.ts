@@ -279,8 +279,10 @@ export interface CacheStats {
   readonly bypasses: number;
   /** Operations of the store that failed, and values found that could not be used. */
   readonly errors: number;
-  /** Entries voided. */
+  /** Entries voided; all entries at once count as one. */
   readonly invalidations: number;
+  /** How many of these voided all entries of the table at once, because the write did not tell which rows it changes, or too many. */
+  readonly tableInvalidations: number;
 }
 
 /** Counters by the name of the cache class. */

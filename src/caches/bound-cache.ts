@@ -22,11 +22,12 @@ export class Counters {
   bypasses = 0;
   errors = 0;
   invalidations = 0;
+  tableInvalidations = 0;
 
   /** The counts as they are now. */
   snapshot(): CacheStats {
-    const { hits, misses, fills, bypasses, errors, invalidations } = this;
-    return { hits, misses, fills, bypasses, errors, invalidations };
+    const { hits, misses, fills, bypasses, errors, invalidations, tableInvalidations } = this;
+    return { hits, misses, fills, bypasses, errors, invalidations, tableInvalidations };
   }
 }
 

@@ -51,7 +51,10 @@ export class Effects {
   table({ cached, all }: BoundModel): void {
     if (this.#wide.has(cached.tableKeys.generation)) return;
     this.#wide.set(cached.tableKeys.generation, cached.tableKeys);
-    for (const { counters } of all) counters.invalidations += 1;
+    for (const { counters } of all) {
+      counters.invalidations += 1;
+      counters.tableInvalidations += 1;
+    }
   }
 
   /** Voids one entry of a cache. */

@@ -67,6 +67,16 @@ describe('raw SQL', () => {
     });
   }
 
+  it('is counted as what it is: the whole table is void', async () => {
+    const counts = (): readonly number[] =>
+      Object.values(Coin.cache.stats()).map(({ tableInvalidations }) => tableInvalidations);
+    const before = counts();
+    await Coin.update({ worth: 2 }, { where: { id: 1 } });
+    assert.deepEqual(counts(), before, 'a known row');
+    await backend.sequelize.query('UPDATE Coins SET worth = 3');
+    assert.deepEqual(counts(), before.map((count) => count + 1));
+  });
+
   it('a SELECT voids nothing, whatever its texts say', async () => {
     await backend.sequelize.query(`SELECT '; UPDATE Coins SET worth = 2' AS text /* ; DELETE FROM Coins */ FROM Coins`);
     backend.reset();
