@@ -15,6 +15,7 @@ import { CorruptPayload, NotSerialisable, bodyText, parseBody } from './entries/
 import { valueHead } from './entries/envelope.js';
 import type { Canonical } from './entries/key-types.js';
 import { publish, type BypassReason } from './events.js';
+import { Gate } from './gate.js';
 import { sameValues } from './models/cached-model.js';
 import { findByKeys } from './models/finder.js';
 import type { ResolvedOptions } from './options.js';
@@ -936,30 +937,5 @@ function rowBody(
 /** The body of a result entry. */
 function bodyOf(values: readonly Canonical[], cells: readonly unknown[] | null): readonly unknown[] {
   return cells === null ? [values] : [values, cells];
-}
-
-/** Lets a bounded number of tasks run at the same time, in order of arrival. */
-class Gate {
-  #free: number;
-  readonly #waiting: (() => void)[] = [];
-
-  constructor(width: number) {
-    this.#free = width;
-  }
-
-  async pass<T>(task: () => Promise<T>): Promise<T> {
-    if (this.#free > 0) this.#free -= 1;
-    else
-      await new Promise<void>((resolve) => {
-        this.#waiting.push(resolve);
-      });
-    try {
-      return await task();
-    } finally {
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#free += 1;
-      else next();
-    }
-  }
 }
 

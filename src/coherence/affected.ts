@@ -25,6 +25,6 @@ export interface Failed {
 /** What came of marking. */
 export interface Marked {
   readonly failed: Failed;
-  /** The markers as they stand; `absent` for keys that could not be marked. */
-  readonly look: Look;
+  /** The markers as they were seen to stand, with the tokens for their removal. */
+  readonly marked: ReadonlyMap<string, Seen>;
 }

@@ -20,6 +20,7 @@ import type { OnStoreFailure } from '../options.js';
 import type { Store } from '../stores/store.js';
 import { classify, leaseText, markerText, stampText, type Seen } from '../entries/envelope.js';
 import type { Affected, Failed, Look, Marked } from './affected.js';
+import { Gate } from '../gate.js';
 import { Undelivered } from './undelivered.js';
 import { Write } from './write.js';
 import { LRUCache } from 'lru-cache';
@@ -36,6 +37,11 @@ export interface CoherenceOptions {
 /** How often a compare-and-swap that lost a race is tried again. */
 const maxAttempts = 30;
 
+/** The most keys of a write that are sent at the same time. */
+const longestPart = 500;
+/** The most operations that are under way for one key of a write. */
+const operationsPerKey = 3;
+
 const done: Failed = Object.freeze({ keys: Object.freeze([]) });
 
 const undelivered: Seen = Object.freeze({
@@ -44,7 +50,6 @@ const undelivered: Seen = Object.freeze({
 });
 
 const absent: Seen = Object.freeze({ state: 'absent' });
-const unseen: Look = () => absent;
 
 /** The coherence protocol on one store. */
 export class Coherence {
@@ -55,11 +60,18 @@ export class Coherence {
   readonly #leaseSeconds: number;
   /** Tokens of values as they were read last: whoever saves a row has mostly read it here before. */
   readonly #tokens: LRUCache<string, string>;
+  /** A write of many keys goes in parts: what the store refuses because it is too much at once would go undelivered. */
+  readonly #gate: Gate;
+  readonly #partSize: number;
 
   constructor(store: Store, options: CoherenceOptions) {
     this.#store = store;
     this.#options = options;
     this.#leaseSeconds = Math.max(3, Math.ceil(options.leaseWait / 1000) + 2);
+    // The other half is for readers.
+    const room = Math.max(1, Math.floor((store.maxPending ?? 10_000) / 2));
+    this.#gate = new Gate(room);
+    this.#partSize = Math.min(longestPart, Math.max(1, Math.floor(room / operationsPerKey)));
     this.#tokens = new LRUCache({ max: options.maxHints });
     this.#undelivered = new Undelivered(options.maxUndelivered, (affected, writer) =>
       this.#voidAll(affected, writer),
@@ -170,7 +182,9 @@ export class Coherence {
     return new Write(
       {
         mark: (affected, writer) => this.#mark(affected, writer),
-        renew: (affected, writer) => this.#renew(affected, writer),
+        renew: async (affected, writer) => {
+          await this.#inParts(affected, (part) => this.#renew(part, writer));
+        },
         voidAll: (affected, writer, marked) => this.#voidAll(affected, writer, marked),
         defer: (affected, writer, cause) => {
           this.#undelivered.add(affected, writer, cause);
@@ -217,13 +231,26 @@ export class Coherence {
     }
   }
 
+  /** Runs `work` on the keys in parts, as there is room for them. */
+  async #inParts<T>(affected: Affected, work: (part: Affected) => Promise<T>): Promise<readonly T[]> {
+    const parts = affected.size <= this.#partSize ? [affected] : split(affected, this.#partSize);
+    return Promise.all(parts.map((part) => this.#gate.pass(() => work(part), part.size * operationsPerKey)));
+  }
+
+  async #mark(affected: Affected, writer: string): Promise<Marked> {
+    const [first, ...more] = await this.#inParts(affected, (part) => this.#markPart(part, writer));
+    if (first === undefined || more.length === 0) return first ?? { failed: done, marked: new Map() };
+    const all = [first, ...more];
+    return { failed: together(all.map(({ failed }) => failed)), marked: new Map(all.flatMap(({ marked }) => [...marked])) };
+  }
+
   /**
    * Marks every key. Each round acts on what is known and looks at the same time; on a store that
    * keeps the order the look shows what the act did, with the token for the marker's removal. So a
    * key without entry, or with a value that this process read last, costs one round trip; another
    * one two.
    */
-  async #mark(affected: Affected, writer: string): Promise<Marked> {
+  async #markPart(affected: Affected, writer: string): Promise<Marked> {
     const marked = new Map<string, Seen>();
     const failed: string[] = [];
     let cause: unknown;
@@ -252,7 +279,7 @@ export class Coherence {
       failed.push(...open);
     }
     if (failed.length > 0) this.#failed('mark', cause);
-    return { failed: failed.length === 0 ? done : { keys: failed, cause }, look: (key) => marked.get(key) ?? absent };
+    return { failed: failed.length === 0 ? done : { keys: failed, cause }, marked };
   }
 
   /** Lets the markers stand for another `writeLease`. */
@@ -285,11 +312,16 @@ export class Coherence {
     return replaced || added;
   }
 
+  async #voidAll(affected: Affected, writer: string, marked?: Marked['marked']): Promise<Failed> {
+    const look: Look = (key) => marked?.get(key) ?? absent;
+    return together(await this.#inParts(affected, (part) => this.#voidPart(part, writer, look)));
+  }
+
   /**
    * Ends the tables' epochs, then removes from every key the writer's marker, a value or a lease.
-   * @param marked a look that was made after the keys were marked
+   * @param marked what was seen after the keys were marked
    */
-  async #voidAll(affected: Affected, writer: string, marked: Look = unseen): Promise<Failed> {
+  async #voidPart(affected: Affected, writer: string, marked: Look): Promise<Failed> {
     const keys = [...affected.keys()];
     const guarded = (key: string): boolean => {
       const seen = marked(key);
@@ -391,3 +423,18 @@ export class Coherence {
   }
 }
 
+function split(affected: Affected, size: number): readonly Affected[] {
+  const entries = [...affected];
+  return Array.from(
+    { length: Math.ceil(entries.length / size) },
+    (_, part) => new Map(entries.slice(part * size, (part + 1) * size)),
+  );
+}
+
+function together(parts: readonly Failed[]): Failed {
+  const failed = parts.filter(({ keys }) => keys.length > 0);
+  const [first] = failed;
+  return first === undefined || failed.length === 1
+    ? (first ?? done)
+    : { keys: failed.flatMap(({ keys }) => keys), cause: first.cause };
+}

@@ -2,7 +2,7 @@
 import { InvalidationFailedError } from '../errors.js';
 import type { OnStoreFailure } from '../options.js';
 import { randomToken } from '../entries/envelope.js';
-import type { Affected, Failed, Look, Marked, Table } from './affected.js';
+import type { Affected, Failed, Marked, Table } from './affected.js';
 
 /** The operations of the coherence protocol that a write needs. */
 export interface WriteDoor {
@@ -12,9 +12,9 @@ export interface WriteDoor {
   renew(affected: Affected, writer: string): Promise<void>;
   /**
    * Ends the epochs and removes the writer's markers, values and leases.
-   * @param marked a look that was made after the keys were marked
+   * @param marked what was seen after the keys were marked
    */
-  voidAll(affected: Affected, writer: string, marked?: Look): Promise<Failed>;
+  voidAll(affected: Affected, writer: string, marked?: Marked['marked']): Promise<Failed>;
   /** Takes over what could not be voided. */
   defer(affected: Affected, writer: string, cause: unknown): void;
 }
@@ -29,7 +29,7 @@ export class Write {
   #heartbeat: NodeJS.Timeout | undefined;
   #beating: Promise<unknown> | undefined;
   /** The markers, with the tokens for their removal. */
-  #marked: Look | undefined;
+  #marked: Marked['marked'] | undefined;
 
   /** @param heartbeatMs how often markers are renewed, in milliseconds */
   constructor(door: WriteDoor, onStoreFailure: OnStoreFailure, heartbeatMs: number) {
@@ -45,9 +45,8 @@ export class Write {
   async mark(affected: Affected): Promise<void> {
     if (affected.size === 0) return;
     for (const [key, table] of affected) this.#affected.set(key, table);
-    const { failed, look } = await this.#door.mark(affected, this.#writer);
-    const earlier = this.#marked;
-    this.#marked = earlier === undefined ? look : (key) => (affected.has(key) ? look(key) : earlier(key));
+    const { failed, marked } = await this.#door.mark(affected, this.#writer);
+    this.#marked = this.#marked === undefined ? marked : new Map([...this.#marked, ...marked]);
     if (failed.keys.length > 0 && this.#onStoreFailure === 'strict') {
       await this.release();
       throw new InvalidationFailedError(

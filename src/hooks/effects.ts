@@ -22,6 +22,8 @@ export type RowValues = (column: KeyColumn) => unknown;
 /** Collects the entries that a write affects. */
 export class Effects {
   readonly #affected = new Map<string, Table>();
+  /** How many entries of each table. */
+  readonly #sizes = new Map<string, number>();
   readonly #wide = new Map<string, Table>();
 
   /** What is collected so far. A table that is void as a whole needs no keys of its own. */
@@ -43,8 +45,13 @@ export class Effects {
 
   /** Takes over what others collected. */
   addAll(other: Effects): void {
-    for (const [key, table] of other.#affected) this.#affected.set(key, table);
+    for (const [key, table] of other.#affected) this.#add(key, table);
     for (const [key, table] of other.#wide) this.#wide.set(key, table);
+  }
+
+  /** The generations of the tables of which more than `most` entries were collected, one by one. */
+  crowded(most: number): readonly string[] {
+    return [...this.#sizes].filter(([generation, size]) => size > most && !this.#wide.has(generation)).map(([generation]) => generation);
   }
 
   /** Voids the whole table of a model. */
@@ -59,18 +66,12 @@ export class Effects {
 
   /** Voids one entry of a cache. */
   entry(cache: BoundCache, values: readonly Canonical[]): void {
-    const key = cache.keyFor(values);
-    if (this.#affected.has(key)) return;
-    this.#affected.set(key, cache.model.tableKeys);
-    cache.counters.invalidations += 1;
+    if (this.#add(cache.keyFor(values), cache.model.tableKeys)) cache.counters.invalidations += 1;
   }
 
   /** Voids the row entry of a primary key. */
   row({ cached, primary }: BoundModel, primaryKey: readonly Canonical[]): void {
-    const key = cached.rowKey(primaryKey);
-    if (this.#affected.has(key)) return;
-    this.#affected.set(key, cached.tableKeys);
-    primary.counters.invalidations += 1;
+    if (this.#add(cached.rowKey(primaryKey), cached.tableKeys)) primary.counters.invalidations += 1;
   }
 
   /**
@@ -84,6 +85,13 @@ export class Effects {
   /** The same for results that depend on the values before the write. */
   before(bound: BoundModel, values: RowValues): readonly BoundCache[] {
     return bound.all.filter((cache) => cache.kind === 'custom' && !this.#told(cache, values));
+  }
+
+  #add(key: string, table: Table): boolean {
+    if (this.#affected.has(key) || this.#wide.has(table.generation)) return false;
+    this.#affected.set(key, table);
+    this.#sizes.set(table.generation, (this.#sizes.get(table.generation) ?? 0) + 1);
+    return true;
   }
 
   #told(cache: BoundCache, values: RowValues): boolean {

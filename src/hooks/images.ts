@@ -135,6 +135,21 @@ export class StatementTransaction {
     }
   }
 
+  /**
+   * Before `afterQuery` rejects: Sequelize gives a statement's connection back to the pool only if its
+   * hooks do not, and a pool without connections is the end of every read. What state this one is in is
+   * not known, so it is closed, as Sequelize does where a COMMIT fails.
+   */
+  giveUpConnection(): void {
+    const { connectionManager } = this.#sequelize as unknown as {
+      readonly connectionManager: { destroyConnection(connection: unknown): Promise<void> };
+    };
+    const { connection } = this.transaction as unknown as { readonly connection: unknown };
+    connectionManager.destroyConnection(connection).catch((cause: unknown) => {
+      publish('error', () => ({ operation: 'close connection', cause }));
+    });
+  }
+
   async #run(sql: string): Promise<void> {
     await this.#sequelize.query(sql, { transaction: this.transaction, raw: true });
   }

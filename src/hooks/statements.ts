@@ -11,6 +11,7 @@ import type { Registry } from '../caches/registry.js';
 import type { Affected, Table } from '../coherence/affected.js';
 import type { Coherence } from '../coherence/coherence.js';
 import type { Write } from '../coherence/write.js';
+import { randomToken } from '../entries/envelope.js';
 import { canonicalValues } from '../models/cached-model.js';
 import { ownValues } from '../models/hydrate.js';
 import { publish } from '../events.js';
@@ -20,6 +21,12 @@ import { hasRowLocks, imagesOf, imagesWhere, Isolation, StatementTransaction, ty
 import { bulkInstances, incrementedColumns, isWrite, planOf, voidCascades, type ModelPlan, type StatementOptions, type WritePlan } from './writes.js';
 
 const hookName = 'sequelize-flash';
+
+/** Transactions that TRUNCATE or the like ended: what they do from then on is committed at once. */
+const ended = new WeakSet<Transaction>();
+
+/** A transaction may write as many entries one by one as a statement's most rows have with a few keys each. */
+const entriesPerRow = 4;
 
 /** A statement between its two hooks. */
 interface InFlight {
@@ -51,8 +58,10 @@ export class Statements {
   readonly #inFlight = new WeakMap<object, InFlight>();
   /** What the transactions will change when they commit. */
   readonly #pending = new WeakMap<Transaction, Effects>();
-  /** Transactions that TRUNCATE ended: what they do from then on is committed at once. */
-  readonly #ended = new WeakSet<Transaction>();
+  readonly #ended = ended;
+  /** Other Sequelize instances whose transactions this one wrote in. */
+  readonly #watched = new Set<Sequelize>();
+  readonly #watchName = `${hookName}/${randomToken()}`;
   readonly #isolation: Isolation;
   /** Saves whose row is being marked already, by their instance. */
   readonly #announced = new WeakMap<Model, Announced>();
@@ -93,11 +102,14 @@ export class Statements {
     for (const hook of ['beforeQuery', 'afterQuery', 'beforeBulkCreate', 'afterBulkCreate', 'afterDefine', 'beforeUpdate'] as const) {
       this.#sequelize.removeHook(hook, hookName);
     }
+    for (const owner of this.#watched) {
+      for (const hook of ['beforeQuery', 'afterQuery'] as const) owner.removeHook(hook, this.#watchName);
+    }
     this.#restoreIncrement();
   }
 
   async #before(options: StatementOptions, query: object): Promise<void> {
-    this.#comeFirst();
+    comeFirst(this.#sequelize);
     if (options.completesTransaction === true) {
       await this.#beforeCompletion(options, query);
       return;
@@ -245,10 +257,14 @@ export class Statements {
       await write?.mark(effects.affected);
     } catch (error) {
       await own.rollback();
+      own.giveUpConnection();
       throw error;
     }
     try {
       await own.commit();
+    } catch (error) {
+      own.giveUpConnection();
+      throw error;
     } finally {
       await write?.release();
     }
@@ -341,8 +357,42 @@ export class Statements {
   #pendingOf(root: Transaction, effects: Effects): Effects {
     const pending = this.#pending.get(root) ?? new Effects();
     pending.addAll(effects);
+    const crowded = pending.crowded(this.#rowLimit * entriesPerRow);
+    if (crowded.length > 0) {
+      // Many small statements are as wide as a large one.
+      for (const bound of this.#registry) if (crowded.includes(bound.cached.tableKeys.generation)) pending.table(bound);
+    }
     this.#pending.set(root, pending);
+    this.#watch((root as unknown as { readonly sequelize?: Sequelize }).sequelize);
     return pending;
+  }
+
+  /**
+   * CLS is one for all Sequelize instances, so that one writes in another's transaction: its COMMIT
+   * goes through the other one's hooks. (Where Sequelize asks for the server's version, it passes
+   * something that has a connection only.)
+   */
+  #watch(owner: Sequelize | undefined): void {
+    if (owner === undefined || owner === this.#sequelize || this.#watched.has(owner)) return;
+    this.#watched.add(owner);
+    owner.addHook('beforeQuery', this.#watchName, async (options, query) => {
+      comeFirst(owner);
+      const statement = options as StatementOptions;
+      if (statement.completesTransaction === true) await this.#beforeCompletion(statement, query);
+    });
+    owner.addHook('afterQuery', this.#watchName, async (options, query) => {
+      const statement = options as StatementOptions;
+      const { transaction, completesTransaction } = statement;
+      if (completesTransaction === true) {
+        if (this.#inFlight.has(query)) await this.#after(statement, query);
+        return;
+      }
+      this.#noteDeadlock(statement);
+      const sql: unknown = Reflect.get(query, 'sql');
+      if (transaction == null || typeof sql !== 'string') return;
+      const root = rootOf(transaction);
+      if (this.#pending.has(root)) await this.#afterRawInTransaction(sql, root, new Effects());
+    });
   }
 
   // ---- Reading what only the database knows ---------------------------------------------------
@@ -425,17 +475,6 @@ export class Statements {
 
   // ---- Helpers --------------------------------------------------------------------------------
 
-  /**
-   * Our `afterQuery` has to run before any of the user's: one that throws would keep the later
-   * ones from running, and a marker would stand as long as this process lives.
-   */
-  #comeFirst(): void {
-    const hooks = (this.#sequelize as unknown as { readonly options: { readonly hooks?: { readonly afterQuery?: unknown[] } } }).options.hooks?.afterQuery;
-    if (hooks === undefined || isOurs(hooks[0])) return;
-    const at = hooks.findIndex(isOurs);
-    if (at > 0) hooks.unshift(...hooks.splice(at, 1));
-  }
-
   /** Where the database has no row locks, writes that have to read take turns. */
   async #lock(table: string): Promise<() => void> {
     const before = this.#locks.get(table);
@@ -499,8 +538,22 @@ function tellIncrements(queryInterface: object): () => void {
   };
 }
 
-const isOurs = (hook: unknown): boolean =>
-  typeof hook === 'object' && hook !== null && Reflect.get(hook, 'name') === hookName;
+const isOurs = (hook: unknown): boolean => {
+  const name: unknown = typeof hook === 'object' && hook !== null ? Reflect.get(hook, 'name') : undefined;
+  return typeof name === 'string' && name.startsWith(hookName);
+};
+
+/**
+ * Our `afterQuery` has to run before any of the user's: one that throws would keep the later ones
+ * from running, and a marker would stand as long as this process lives.
+ */
+function comeFirst(sequelize: Sequelize): void {
+  const hooks = (sequelize as unknown as { readonly options: { readonly hooks?: { readonly afterQuery?: unknown[] } } }).options.hooks?.afterQuery;
+  if (hooks === undefined) return;
+  const firstOfUser = hooks.findIndex((hook) => !isOurs(hook));
+  if (firstOfUser < 0 || !hooks.some((hook, at) => at > firstOfUser && isOurs(hook))) return;
+  hooks.sort((one, other) => Number(isOurs(other)) - Number(isOurs(one)));
+}
 
 /** The outermost transaction: only its commit makes anything visible. */
 function rootOf(transaction: Transaction): Transaction {

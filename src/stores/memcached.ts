@@ -45,6 +45,7 @@ export type { MemcachedStoreOptions, ServerStateChange } from './memcached-optio
 export class MemcachedStore implements Store {
   readonly name: string;
   readonly maxValueBytes: number;
+  readonly maxPending: number;
   readonly #batchSize: number;
   readonly #servers: readonly MemcachedServer[];
   /** Set where there is nothing to choose. */
@@ -62,6 +63,7 @@ export class MemcachedStore implements Store {
     const Client = loadClient();
     this.name = `memcached(${addresses.map(({ name }) => name).join(', ')})`;
     this.maxValueBytes = resolved.maxValueBytes;
+    this.maxPending = resolved.maxPending;
     this.#batchSize = resolved.batchSize;
     this.#servers = addresses.map((address) => new MemcachedServer(address, Client, resolved));
     const [first, second] = this.#servers.flatMap(({ routes }) => routes);

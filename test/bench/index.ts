@@ -1,21 +1,28 @@
 /**
- * What the cache costs and saves, as ratios: `npm run bench`, `-- --quick`, `-- --json`.
+ * What the cache costs and saves, as ratios: `npm run bench`.
  *
- * All cases run in one process, in turn, on the same rows. Answers are compared before anything is
- * timed and again after every slice; a wrong one, or SQL in a warm run, ends the run without ratios.
- * The raw client is the `memcached` package with its own default settings, `get` and `JSON.parse`.
+ *   -- --quick             few rounds: whether it runs, and nothing to rely on
+ *   -- --json              one JSON object on stdout, and nothing else there
+ *   -- --only save,bulk    only the lines whose names contain one of these
+ *   -- --rounds 5
+ *
+ * All cases run in one process, in turn. Answers are compared before anything is timed and again
+ * after every slice; a wrong one, or SQL in a warm run, ends the run without ratios. The raw client
+ * is the `memcached` package with its own default settings, `get` and `JSON.parse`.
  */
 import { parseArgs } from 'node:util';
-import { Bench, rowsFor } from './cases.js';
-import { measure, median, type Plan } from './measure.js';
-import { loadPlaces } from './places.js';
+import type { Counts } from './counts.js';
+import { measure, median, type Comparison, type Plan } from './measure.js';
+import { openPlaces } from './places.js';
+import { RawClient } from './raw-client.js';
+import { ReadBench, readComparisons, rowsFor } from './reads.js';
 import { linesOf, machineOf, markdown, readable, type Result } from './report.js';
+import { rowsToWrite, WriteBench, writeComparisons } from './writes.js';
 
 const { values: flags } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
-    /** Only the cases with these names, separated by commas: for profiling. */
     only: { type: 'string' },
     rounds: { type: 'string' },
   },
@@ -26,45 +33,63 @@ const plan: Plan = {
   turns: flags.quick ? 2 : 8,
   warmUp: flags.quick ? 1 : 2,
 };
+if (!Number.isInteger(plan.rounds) || plan.rounds < 1) throw new Error(`--rounds must be a whole number from 1; it is '${String(flags.rounds)}'.`);
 const warmRows = flags.quick ? 500 : 2000;
 const url = process.env.SEQUELIZE_FLASH_MYSQL_URL;
 const servers = process.env.SEQUELIZE_FLASH_MEMCACHED;
 if (url === undefined || servers === undefined) throw new Error('Run this with npm run bench, which provides servers.');
 
+/** What is going on; with --json it is beside the result. */
 const say = (text: string): void => {
-  if (!flags.json) console.log(text);
+  if (flags.json) console.error(text);
+  else console.log(text);
 };
 
+const words = flags.only?.split(',').map((word) => word.trim().toLowerCase()).filter((word) => word !== '') ?? [];
+const isWanted = (name: string): boolean => words.length === 0 || words.some((word) => name.toLowerCase().includes(word));
+const wantedOf = (comparisons: readonly Comparison[]): readonly Comparison[] =>
+  comparisons.filter(({ name, of }) => [name, ...of].some(isWanted));
+
 async function main(mysql: string, memcached: string): Promise<void> {
-  const rows = rowsFor(plan, warmRows);
-  say(`loading ${String(rows)} places …`);
-  const places = await loadPlaces(mysql, rows);
-  const bench = new Bench(places, memcached.split(','), warmRows);
+  const reads = wantedOf(readComparisons);
+  const writes = wantedOf(writeComparisons);
+  if (reads.length + writes.length === 0) {
+    throw new Error(`No line is named like '${words.join("' or '")}'. They are:\n${[...readComparisons, ...writeComparisons].map(({ name }) => name).join('\n')}`);
+  }
+  const places = await openPlaces(mysql);
+  const raw = new RawClient(memcached.split(','));
   try {
-    if (places.server.flushLogAtCommit !== '1') {
-      say(`Note: innodb_flush_log_at_trx_commit is ${places.server.flushLogAtCommit}; with 1, as in production, save() costs more by itself.`);
+    const { version, flushLogAtCommit } = places.server;
+    if (flushLogAtCommit !== '1') {
+      say(`Note: innodb_flush_log_at_trx_commit is ${flushLogAtCommit}; with 1, as in production, writes cost more by themselves.`);
     }
-    await bench.fillAndVerify();
-    const counts = await bench.counts();
+    const rowsToRead = reads.length === 0 ? 0 : rowsFor(plan, warmRows);
+    const rows = rowsToRead + (writes.length === 0 ? 0 : rowsToWrite);
+    say(`loading ${String(rows)} places …`);
+    const counts: Counts[] = [];
+    const readBench = reads.length === 0 ? undefined : new ReadBench(await places.table('places', rowsToRead), memcached.split(','), raw, warmRows);
+    await readBench?.fillAndVerify();
+    counts.push(...((await readBench?.counts()) ?? []));
+    const writeBench = writes.length === 0 ? undefined : new WriteBench(await places.table('written', rowsToWrite), memcached.split(','));
+    counts.push(...((await writeBench?.counts(writes)) ?? []));
     say('answers are those of findOne; measuring …');
-    const { only } = flags;
-    const cases = (await bench.cases()).filter(({ name }) => only === undefined || only.split(',').includes(name));
+    const cases = [...((await readBench?.cases(reads)) ?? []), ...((await writeBench?.cases(writes)) ?? [])];
     const measured = await measure(cases, plan);
-    await bench.verifyWritten();
+    await writeBench?.verify();
     const result: Result = {
       date: new Date().toISOString().slice(0, 10),
-      machine: machineOf(places.server, await bench.version()),
+      machine: machineOf({ version, flushLogAtCommit }, await raw.version()),
       rows,
       rounds: plan.rounds,
-      ratios: linesOf(measured),
+      ratios: linesOf([...reads, ...writes], measured, counts),
       counts,
-      bytes: await bench.bytes(),
+      bytes: await readBench?.bytes(),
       microseconds: Object.fromEntries(measured.map(({ name, rounds }) => [name, median(rounds.flat())])),
     };
     if (flags.json) console.log(JSON.stringify(result));
     else console.log(`${readable(result)}\n\n${markdown(result)}`);
   } finally {
-    bench.close();
+    raw.close();
     await places.close();
   }
 }

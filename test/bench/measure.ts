@@ -7,6 +7,8 @@ export interface Case {
   readonly operations: number;
   /** 1: one after the other, each timed. More: closed loops, timed together. @default 1 */
   readonly inFlight?: number;
+  /** How often it is measured; what is compared with each other has to have the same. @default 'every turn' */
+  readonly pace?: Pace;
   /** Untimed, before a slice of the operations from `first` on. */
   prepare?(first: number, operations: number): Promise<void>;
   /** The operation. */
@@ -15,6 +17,18 @@ export interface Case {
   check(answer: unknown, at: number): void;
   /** Untimed, after a slice. Throws if the slice did what it must not, such as SQL. */
   after?(): void;
+}
+
+/** Slow cases are measured less often, so that a run ends within minutes. */
+export type Pace = 'every turn' | 'once a round' | 'every second round';
+
+/** A comparison of two cases, and what it aims at. */
+export interface Comparison {
+  readonly name: string;
+  /** How many times faster or slower: the first case's time over the second's. */
+  readonly of: readonly [string, string];
+  readonly says: 'times faster' | 'times the time' | 'times the throughput';
+  readonly aim?: { readonly least: number } | { readonly most: number };
 }
 
 /** What a case took, by rounds and turns, in microseconds an operation: medians, or means of closed loops. */
@@ -56,16 +70,20 @@ export async function measure(cases: readonly Case[], plan: Plan): Promise<Measu
     const samples = new Map<Case, number[]>(cases.map((one) => [one, []]));
     for (let turn = 0; turn < plan.turns; turn += 1) {
       for (const one of shuffled(cases)) {
+        if (!isDue(one, round, turn)) continue;
         const first = next.get(one) ?? 0;
         next.set(one, first + one.operations);
         samples.get(one)!.push(median(await slice(one, first)));
       }
     }
     if (round < 0) continue;
-    for (const one of cases) rounds.get(one)!.push(samples.get(one)!);
+    for (const one of cases) if (isDue(one, round, 0)) rounds.get(one)!.push(samples.get(one)!);
   }
   return cases.map((one) => ({ name: one.name, inFlight: one.inFlight ?? 1, rounds: rounds.get(one)! }));
 }
+
+const isDue = ({ pace = 'every turn' }: Case, round: number, turn: number): boolean =>
+  pace === 'every turn' || (turn === 0 && (pace === 'once a round' || round % 2 === 0));
 
 /**
  * The ratio of two cases: of each turn, whose slices lie close together, then the median of each

@@ -11,9 +11,9 @@ import {
   type ModelStatic,
   type NonAttribute,
 } from 'sequelize';
-import { setupCache, withCache, type FlashCache, type ModelCache, type Store } from '../../src/index.js';
+import { setupCache, withCache, type FlashCache, type ModelCache, type SetupOptions, type Store } from '../../src/index.js';
 
-/** A row of `places`. */
+/** A row. */
 export interface PlaceRow extends Model<InferAttributes<PlaceRow>, InferCreationAttributes<PlaceRow>> {
   id: CreationOptional<number>;
   /** Unique, and what a user name is elsewhere. */
@@ -76,21 +76,27 @@ export interface Side<P> {
 }
 
 /** One table, several Sequelize instances on it. */
-export interface Places {
+export interface Table {
   /** Numbered from 1, as their ids. */
   readonly rows: readonly PlaceValues[];
   /** As an application without a cache has it. */
   plain(): Side<ModelStatic<PlaceRow>>;
   /** The same model with a cache on `id` and on `handle`, on this store. */
-  cached(store: Store): Side<CachedPlaces> & { readonly cache: FlashCache };
+  cached(store: Store, options?: SetupOptions): Side<CachedPlaces> & { readonly cache: FlashCache };
+}
+
+/** A database of its own. */
+export interface Places {
+  /** Creates a table with `count` places. */
+  table(name: string, count: number): Promise<Table>;
   /** `VERSION()`, and whether a commit reaches the disk. */
   readonly server: { readonly version: string; readonly flushLogAtCommit: string };
   /** Ends the connections and drops the database. */
   close(): Promise<void>;
 }
 
-/** Creates a database with `count` places. */
-export async function loadPlaces(url: string, count: number): Promise<Places> {
+/** Creates a database. */
+export async function openPlaces(url: string): Promise<Places> {
   const database = `flash_bench_${randomUUID().slice(0, 8)}`;
   const prefix = `b${randomUUID().slice(0, 8)}`;
   const admin = new Sequelize(url, { dialect: 'mysql', logging: false, pool: { max: 1 } });
@@ -116,37 +122,37 @@ export async function loadPlaces(url: string, count: number): Promise<Places> {
     opened.push(sequelize);
     return { sequelize, statements: () => sent };
   };
-  const options = { tableName: 'places', modelName: 'Place' };
-  const plain: Places['plain'] = () => {
-    const { sequelize, statements } = connect();
-    class Place extends Model {}
-    Place.init(columns, { sequelize, ...options });
-    return { sequelize, statements, Place: Place as unknown as ModelStatic<PlaceRow> };
+  const table: Places['table'] = async (name, count) => {
+    const options = { tableName: name, modelName: 'Place' };
+    const plain: Table['plain'] = () => {
+      const { sequelize, statements } = connect();
+      class Place extends Model {}
+      Place.init(columns, { sequelize, ...options });
+      return { sequelize, statements, Place: Place as unknown as ModelStatic<PlaceRow> };
+    };
+    const cached: Table['cached'] = (store, setup = {}) => {
+      const { sequelize, statements } = connect();
+      class Place extends Model<InferAttributes<Place>, InferCreationAttributes<Place>> {
+        declare static readonly cache: ModelCache<Place, 'id' | 'handle'>;
+        declare id: CreationOptional<number>;
+        declare handle: string;
+        declare unused?: NonAttribute<never>;
+      }
+      Place.init(columns, { sequelize, ...options });
+      withCache(Place, { keys: ['id', 'handle'] });
+      const cache = setupCache(sequelize, { store, prefix, ...setup });
+      caches.push(cache);
+      return { sequelize, statements, cache, Place: Place as unknown as CachedPlaces };
+    };
+    const rows = placeValues(count);
+    const { Place, sequelize } = plain();
+    await sequelize.sync();
+    for (let from = 0; from < rows.length; from += 1000) await Place.bulkCreate(rows.slice(from, from + 1000));
+    await admin.query(`ANALYZE TABLE ${database}.${name}`);
+    return { rows, plain, cached };
   };
-  const cached: Places['cached'] = (store) => {
-    const { sequelize, statements } = connect();
-    class Place extends Model<InferAttributes<Place>, InferCreationAttributes<Place>> {
-      declare static readonly cache: ModelCache<Place, 'id' | 'handle'>;
-      declare id: CreationOptional<number>;
-      declare handle: string;
-      declare unused?: NonAttribute<never>;
-    }
-    Place.init(columns, { sequelize, ...options });
-    withCache(Place, { keys: ['id', 'handle'] });
-    const cache = setupCache(sequelize, { store, prefix });
-    caches.push(cache);
-    return { sequelize, statements, cache, Place: Place as unknown as CachedPlaces };
-  };
-
-  const rows = placeValues(count);
-  const { Place, sequelize } = plain();
-  await sequelize.sync();
-  for (let from = 0; from < rows.length; from += 1000) await Place.bulkCreate(rows.slice(from, from + 1000));
-  await admin.query(`ANALYZE TABLE ${database}.places`);
   return {
-    rows,
-    plain,
-    cached,
+    table,
     server: { version: server.version, flushLogAtCommit: String(server.flushLogAtCommit) },
     async close() {
       for (const cache of caches) await cache.close();
@@ -183,3 +189,9 @@ function placeValues(count: number): PlaceValues[] {
     };
   });
 }
+
+/** Whole numbers, both ends included. */
+export function range(first: number, last: number): number[] {
+  return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+}
+

@@ -1,35 +1,8 @@
 /** The ratios, and how they are printed. */
 import { cpus } from 'node:os';
-import type { Bytes, Counts } from './cases.js';
-import { ratioOf, tooWide, type Measured, type Ratio } from './measure.js';
-
-/** A comparison of two cases, and what it aims at. */
-interface Comparison {
-  readonly name: string;
-  /** How many times faster or slower: the first case's time over the second's. */
-  readonly of: readonly [string, string];
-  readonly says: 'times faster' | 'times the time' | 'times the throughput';
-  readonly aim?: { readonly least: number } | { readonly most: number };
-}
-
-const comparisons: readonly Comparison[] = [
-  { name: 'warm get by primary key, against findOne', of: ['findOne id', 'get id'], says: 'times faster' },
-  { name: 'warm get by unique name, against findOne', of: ['findOne handle', 'get handle'], says: 'times faster' },
-  { name: 'warm get by primary key, against raw get + JSON.parse', of: ['get id', 'raw get'], says: 'times the time', aim: { most: 1.25 } },
-  { name: 'warm get by unique name, against raw get + JSON.parse', of: ['get handle', 'raw get'], says: 'times the time', aim: { most: 1.25 } },
-  { name: '64 in flight: warm get by primary key, against findOne', of: ['findOne id ×64', 'get id ×64'], says: 'times the throughput' },
-  { name: '64 in flight: warm get by unique name, against findOne', of: ['findOne handle ×64', 'get handle ×64'], says: 'times the throughput' },
-  { name: '64 in flight: warm get by primary key, against raw', of: ['raw get ×64', 'get id ×64'], says: 'times the throughput', aim: { least: 1.2 } },
-  { name: '64 in flight: warm get by unique name, against raw', of: ['raw get ×64', 'get handle ×64'], says: 'times the throughput', aim: { least: 1.2 } },
-  { name: 'cold get by primary key, against findOne', of: ['cold get id', 'findOne id'], says: 'times the time' },
-  { name: 'cold get by unique name, never seen, against findOne', of: ['cold get handle', 'findOne handle'], says: 'times the time' },
-  { name: 'getMany(100) warm, against one findAll', of: ['findAll IN', 'getMany warm'], says: 'times faster' },
-  { name: 'getMany(100) warm, against raw getMulti + JSON.parse', of: ['getMany warm', 'raw getMulti'], says: 'times the time' },
-  { name: 'getMany(100) cold, against one findAll', of: ['getMany cold', 'findAll IN'], says: 'times the time' },
-  { name: 'save() with the cache, against without', of: ['save cached', 'save plain'], says: 'times the time', aim: { most: 1.5 } },
-  { name: 'transaction of 10 saves with the cache, against without', of: ['transaction cached', 'transaction plain'], says: 'times the time' },
-  { name: 'hydration of a row, against Model.build(raw)', of: ['Model.build', 'hydrate'], says: 'times faster' },
-];
+import type { Counts } from './counts.js';
+import { ratioOf, tooWide, type Comparison, type Measured, type Ratio } from './measure.js';
+import type { Bytes } from './reads.js';
 
 /** One line of the result. */
 export interface Line {
@@ -40,6 +13,10 @@ export interface Line {
   readonly spread: readonly [lowest: number, highest: number];
   readonly aim: string | undefined;
   readonly met: boolean | undefined;
+  /** In how many rounds it was measured. */
+  readonly rounds: number;
+  /** Of a write: SQL statements that the cache adds to one, and what it asks of the store. */
+  readonly cost?: Pick<Counts, 'extraSql' | 'roundTrips' | 'operations'>;
 }
 
 /** What a run found. `npm run bench -- --json` prints it. */
@@ -58,7 +35,7 @@ export interface Result {
   readonly rounds: number;
   readonly ratios: readonly Line[];
   readonly counts: readonly Counts[];
-  readonly bytes: Bytes;
+  readonly bytes: Bytes | undefined;
   /** Microseconds an operation, on this machine at this time. */
   readonly microseconds: Readonly<Record<string, number>>;
 }
@@ -75,13 +52,14 @@ export function machineOf(server: { readonly version: string; readonly flushLogA
   };
 }
 
-export function linesOf(measured: readonly Measured[]): Line[] {
+export function linesOf(comparisons: readonly Comparison[], measured: readonly Measured[], counts: readonly Counts[]): Line[] {
   const named = new Map(measured.map((one) => [one.name, one]));
   return comparisons.flatMap(({ name, of: [first, second], says, aim }) => {
     const [a, b] = [named.get(first), named.get(second)];
     if (a === undefined || b === undefined) return [];
     const ratio = ratioOf(a, b);
     const known = tooWide(ratio) ? undefined : ratio;
+    const cost = counts.find((count) => count.case === name);
     return [
       {
         name,
@@ -90,6 +68,8 @@ export function linesOf(measured: readonly Measured[]): Line[] {
         spread: [ratio.lowest, ratio.highest] as const,
         aim: aim === undefined ? undefined : 'least' in aim ? `at least ${String(aim.least)}` : `at most ${String(aim.most)}`,
         met: aim === undefined || known === undefined ? undefined : 'least' in aim ? known.median >= aim.least : known.median <= aim.most,
+        rounds: a.rounds.length,
+        ...(cost?.extraSql === undefined ? {} : { cost: { extraSql: cost.extraSql, roundTrips: cost.roundTrips, operations: cost.operations } }),
       },
     ];
   });
@@ -97,21 +77,23 @@ export function linesOf(measured: readonly Measured[]): Line[] {
 
 /** For a terminal. */
 export function readable(result: Result): string {
-  const wide = Math.max(...result.ratios.map(({ name }) => name.length));
+  const wide = Math.max(...[...result.ratios, ...readsOf(result).map((count) => ({ name: count.case }))].map(({ name }) => name.length));
   return [
     '',
     machineLine(result),
-    `${String(result.rounds)} rounds, ${String(result.rows)} rows; ratios of the rounds: median (lowest–highest)`,
+    `${String(result.rounds)} rounds (the slowest cases: fewer), ${String(result.rows)} rows; ratios of the rounds: median (lowest–highest)`,
     '',
-    ...result.ratios.map((line) => `${line.name.padEnd(wide)}  ${figures(line).padEnd(24)} ${line.says}${verdict(line)}`),
+    ...result.ratios.map(
+      (line) => `${line.name.padEnd(wide)}  ${figures(line).padEnd(24)} ${line.says}${costOf(line)}${verdict(line)}`,
+    ),
     '',
     'of one operation: SQL statements, store round trips (operations)',
     ...result.counts.map(
-      (count) => `${count.case.padEnd(wide)}  ${String(count.sql).padStart(3)} SQL  ${String(count.roundTrips).padStart(2)} round trips  (${operationsOf(count)})`,
+      (count) =>
+        `${count.case.padEnd(wide)}  ${String(count.sql).padStart(3)} SQL  ${String(count.roundTrips).padStart(2)} round trips  (${operationsOf(count)})`,
     ),
     '',
-    bytesLine(result.bytes),
-    '',
+    ...bytesLines(result),
     `µs an operation (this machine, this run): ${Object.entries(result.microseconds)
       .map(([name, value]) => `${name} ${value.toPrecision(3)}`)
       .join(', ')}`,
@@ -120,20 +102,33 @@ export function readable(result: Result): string {
 
 /** For the README. */
 export function markdown(result: Result): string {
+  const reads = result.ratios.filter(({ cost }) => cost === undefined);
+  const writes = result.ratios.filter(({ cost }) => cost !== undefined);
+  const aim = (line: Line): string => `${line.aim ?? ''}${line.met === undefined ? '' : line.met ? ', met' : ', not met'}`;
   return [
-    '| case | ratio (lowest–highest) | aim |',
+    ...(reads.length === 0 ? [] : ['| case | ratio (lowest–highest) | aim |', '|---|---|---|']),
+    ...reads.map((line) => `| ${line.name} | ${figures(line)} ${line.says} | ${aim(line)} |`),
+    '',
+    ...(writes.length === 0
+      ? []
+      : ['| write with the cache, against without | times the time (lowest–highest) | extra SQL | store round trips | aim |', '|---|---|---|---|---|']),
+    ...writes.map(
+      (line) => `| ${line.name} | ${figures(line)} | ${String(line.cost?.extraSql)} | ${String(line.cost?.roundTrips)} | ${aim(line)} |`,
+    ),
+    '',
+    '| one read | SQL | store round trips |',
     '|---|---|---|',
-    ...result.ratios.map((line) => `| ${line.name} | ${figures(line)} ${line.says} | ${line.aim ?? ''}${line.met === undefined ? '' : line.met ? ', met' : ', not met'} |`),
+    ...readsOf(result).map((count) => `| ${count.case} | ${String(count.sql)} | ${String(count.roundTrips)} |`),
     '',
-    '| one operation | SQL | store round trips |',
-    '|---|---|---|',
-    ...result.counts.map((count) => `| ${count.case} | ${String(count.sql)} | ${String(count.roundTrips)} |`),
-    '',
-    bytesLine(result.bytes),
-    '',
+    ...bytesLines(result),
     machineLine(result),
   ].join('\n');
 }
+
+const readsOf = ({ counts }: Result): readonly Counts[] => counts.filter(({ extraSql }) => extraSql === undefined);
+
+const costOf = ({ cost }: Line): string =>
+  cost === undefined ? '' : `, +${String(cost.extraSql)} SQL, ${String(cost.roundTrips)} round trips`;
 
 const figures = ({ ratio, spread }: Line): string =>
   `${ratio === undefined ? 'says nothing' : two(ratio.median)} (${two(spread[0])}–${two(spread[1])})`;
@@ -148,8 +143,13 @@ const operationsOf = ({ operations }: Counts): string =>
     .map(([kind, times]) => `${String(times)} ${kind}`)
     .join(', ');
 
-const bytesLine = ({ rowEntry, indexEntry, rawJson }: Bytes): string =>
-  `Bytes in memcached, key and value: ${String(rowEntry)} a row, ${String(indexEntry)} an index entry; the same row as plain JSON: ${String(rawJson)}.`;
+const bytesLines = ({ bytes }: Result): readonly string[] =>
+  bytes === undefined
+    ? []
+    : [
+        `Bytes in memcached, key and value: ${String(bytes.rowEntry)} a row, ${String(bytes.indexEntry)} an index entry; the same row as plain JSON: ${String(bytes.rawJson)}.`,
+        '',
+      ];
 
 function machineLine({ date, machine: m }: Result): string {
   return (

@@ -29,6 +29,10 @@ export class ObservedStore implements Store {
     return this.#store.maxValueBytes;
   }
 
+  get maxPending(): number | undefined {
+    return this.#store.maxPending;
+  }
+
   /** Operations since the last `reset()`; a multi-get counts once. */
   count(operation: Operation): number {
     return this.#counts.get(operation) ?? 0;

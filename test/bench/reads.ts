@@ -1,35 +1,43 @@
-/** What is measured: the cache, Sequelize without it, and the bare memcached client, on the same rows. */
+/** Reads: the cache, Sequelize without it, and the bare memcached client, on the same rows. */
 import assert from 'node:assert/strict';
-import Memcached from 'memcached';
 import type { ModelStatic } from 'sequelize';
 import { registryOf } from '../../src/caches/registry.js';
 import { MemcachedStore } from '../../src/stores/memcached.js';
-import { ObservedStore, type Operation } from '../support/observed-store.js';
-import { operationsOf, type Case, type Plan } from './measure.js';
-import type { CachedPlaces, Places, PlaceRow, Side } from './places.js';
+import { ObservedStore } from '../support/observed-store.js';
+import { countsOf, type Counts } from './counts.js';
+import { operationsOf, type Case, type Comparison, type Plan } from './measure.js';
+import { range, type CachedPlaces, type PlaceRow, type Side, type Table } from './places.js';
+import type { RawClient } from './raw-client.js';
 
 /** How many lookups are made at once in the cases on throughput. */
-export const inFlight = 64;
+const inFlight = 64;
 /** How many keys `getMany` is asked for. */
-export const many = 100;
-/** How many rows the measured transaction saves. */
-export const savesInTransaction = 10;
+const many = 100;
 
 const sliceOfColdHandles = 12;
-const writtenRows = 40;
 const coldRows = 400;
 
 /** How many rows a plan needs. */
 export const rowsFor = (plan: Plan, warmRows: number): number =>
-  warmRows + 4 * writtenRows + coldRows + operationsOf(plan, sliceOfColdHandles) + 10;
+  warmRows + coldRows + operationsOf(plan, sliceOfColdHandles) + 10;
 
-/** Counts of one operation. */
-export interface Counts {
-  readonly case: string;
-  readonly sql: number;
-  readonly roundTrips: number;
-  readonly operations: Readonly<Partial<Record<Operation, number>>>;
-}
+/** What is compared with what. */
+export const readComparisons: readonly Comparison[] = [
+  { name: 'warm get by primary key, against findOne', of: ['findOne id', 'get id'], says: 'times faster' },
+  { name: 'warm get by unique name, against findOne', of: ['findOne handle', 'get handle'], says: 'times faster' },
+  { name: 'warm get by primary key, against raw get + JSON.parse', of: ['get id', 'raw get'], says: 'times the time', aim: { most: 1.25 } },
+  { name: 'warm get by unique name, against raw get + JSON.parse', of: ['get handle', 'raw get'], says: 'times the time', aim: { most: 1.25 } },
+  { name: '64 in flight: warm get by primary key, against findOne', of: ['findOne id ×64', 'get id ×64'], says: 'times the throughput' },
+  { name: '64 in flight: warm get by unique name, against findOne', of: ['findOne handle ×64', 'get handle ×64'], says: 'times the throughput' },
+  { name: '64 in flight: warm get by primary key, against raw', of: ['raw get ×64', 'get id ×64'], says: 'times the throughput', aim: { least: 1.2 } },
+  { name: '64 in flight: warm get by unique name, against raw', of: ['raw get ×64', 'get handle ×64'], says: 'times the throughput', aim: { least: 1.2 } },
+  { name: 'cold get by primary key, against findOne', of: ['cold get id', 'findOne id'], says: 'times the time' },
+  { name: 'cold get by unique name, never seen, against findOne', of: ['cold get handle', 'findOne handle'], says: 'times the time' },
+  { name: 'getMany(100) warm, against one findAll', of: ['findAll IN', 'getMany warm'], says: 'times faster' },
+  { name: 'getMany(100) warm, against raw getMulti + JSON.parse', of: ['getMany warm', 'raw getMulti'], says: 'times the time' },
+  { name: 'getMany(100) cold, against one findAll', of: ['getMany cold', 'findAll IN'], says: 'times the time' },
+  { name: 'hydration of a row, against Model.build(raw)', of: ['Model.build', 'hydrate'], says: 'times faster' },
+];
 
 /** Bytes in memcached: keys and values, without what memcached adds for itself to each item. */
 export interface Bytes {
@@ -38,9 +46,9 @@ export interface Bytes {
   readonly rawJson: number;
 }
 
-/** Everything on one set of rows. */
-export class Bench {
-  readonly #places: Places;
+/** All reads on one set of rows. */
+export class ReadBench {
+  readonly #table: Table;
   readonly #warm: number;
   readonly #servers: readonly string[];
   readonly #raw: RawClient;
@@ -50,29 +58,20 @@ export class Bench {
   readonly #observed: ObservedStore;
   readonly #prefix = `raw${String(process.pid)}:`;
 
-  constructor(places: Places, servers: readonly string[], warmRows: number) {
-    this.#places = places;
+  constructor(table: Table, servers: readonly string[], raw: RawClient, warmRows: number) {
+    this.#table = table;
     this.#servers = servers;
     this.#warm = warmRows;
-    this.#raw = new RawClient(servers);
-    this.#plain = places.plain();
-    this.#cached = places.cached(this.#store());
+    this.#raw = raw;
+    this.#plain = table.plain();
+    this.#cached = table.cached(this.#store());
     this.#observed = new ObservedStore(this.#store());
-    this.#counted = places.cached(this.#observed);
+    this.#counted = table.cached(this.#observed);
   }
 
   #store(): MemcachedStore {
     // The machine that runs this may be busy; a missed deadline would send reads to the database.
     return new MemcachedStore(this.#servers, { timeoutMs: 5000 });
-  }
-
-  /** `VERSION` of the first server. */
-  version(): Promise<string> {
-    return this.#raw.version();
-  }
-
-  close(): void {
-    this.#raw.close();
   }
 
   /** Fills the cache and the raw client's entries with the warm rows, and compares every answer. */
@@ -87,22 +86,17 @@ export class Bench {
       await Place.cache.getMany(chunk.map((id) => ({ id })));
       await Place.cache.getMany(chunk.map((id) => ({ handle: this.#handle(id) })));
     }
-    await this.#verify(ids, 'warm');
+    await this.#verify(ids);
     const raw = await this.#raw.get(this.#rawKey(1));
     assert.deepEqual(JSON.parse(raw), JSON.parse(JSON.stringify(await oracle.findByPk(1))), 'the raw client’s answer');
   }
 
-  /** Compares with `findOne` what the cache says of the rows that were written meanwhile. */
-  async verifyWritten(): Promise<void> {
-    await this.#verify(range(this.#warm + 1, this.#warm + 4 * writtenRows), 'written');
-  }
-
-  async #verify(ids: readonly number[], which: string): Promise<void> {
+  async #verify(ids: readonly number[]): Promise<void> {
     const { Place } = this.#cached;
     const sent = this.#cached.statements();
     const byId = await Place.cache.getMany(ids.map((id) => ({ id })));
     const byHandle = await Place.cache.getMany(ids.map((id) => ({ handle: this.#handle(id) })));
-    if (which === 'warm') assert.equal(this.#cached.statements() - sent, 0, 'warm lookups sent SQL');
+    assert.equal(this.#cached.statements() - sent, 0, 'warm lookups sent SQL');
     // One by one for some of them; findAll gives the same instances but for their options.
     const found = new Map((await Place.findAll({ where: { id: [...ids] } })).map((row) => [row.id, row]));
     for (const [at, id] of ids.entries()) {
@@ -113,14 +107,19 @@ export class Bench {
         [byId[at], row],
         [byHandle[at], byHandleToo],
       ] as const) {
-        if (at % 20 === 0) assert.deepEqual(answer, expected, `${which} row ${String(id)}`);
-        assert.deepEqual(answer?.get({ plain: true }), expected?.get({ plain: true }), `${which} row ${String(id)}`);
+        if (at % 20 === 0) assert.deepEqual(answer, expected, `row ${String(id)}`);
+        assert.deepEqual(answer?.get({ plain: true }), expected?.get({ plain: true }), `row ${String(id)}`);
       }
     }
   }
 
-  /** The cases; names are those that `report.ts` compares. */
-  async cases(): Promise<Case[]> {
+  /** The cases that the comparisons name. */
+  async cases(wanted: readonly Comparison[]): Promise<Case[]> {
+    const names = new Set(wanted.flatMap(({ of }) => of));
+    return (await this.#cases()).filter(({ name }) => names.has(name));
+  }
+
+  async #cases(): Promise<Case[]> {
     const { Place } = this.#cached;
     const oracle = this.#plain.Place;
     const warmId = (at: number): number => 1 + ((at * 7) % this.#warm);
@@ -141,44 +140,13 @@ export class Bench {
       for (const [i, id] of ids(at).entries()) this.#isRow(rows[i], id);
     };
     const warmIds = (at: number): number[] => idsAt(at, this.#warm);
-    const firstCold = this.#warm + 4 * writtenRows;
+    const firstCold = this.#warm;
     const coldId = (at: number): number => firstCold + 1 + (at % (coldRows / 2));
     const coldIds = (at: number): number[] => idsAt(at, coldRows / 2).map((i) => firstCold + coldRows / 2 + i);
     const firstUnseen = firstCold + coldRows + 1;
     const forget = (idsOf: (at: number) => readonly number[]) => async (first: number, operations: number) => {
       const keys = new Set(range(first, first + operations - 1).flatMap((at) => idsOf(at).map((id) => Place.cache.getKey({ id }))));
       for (const key of keys) await this.#raw.delete(key);
-    };
-
-    const [plainSaves, cachedSaves, plainTransactions, cachedTransactions] = await Promise.all(
-      [oracle, Place, oracle, Place].map((model, i) => {
-        const first = this.#warm + 1 + i * writtenRows;
-        return model.findAll({ where: { id: range(first, first + writtenRows - 1) } });
-      }),
-    );
-    const saves = (rows: readonly PlaceRow[]): Pick<Case, 'run' | 'check'> => ({
-      run: async (at) => {
-        const row = rows[at % writtenRows]!;
-        row.visits += 1;
-        return row.save();
-      },
-      check: (answer, at) => {
-        assert.equal(answer, rows[at % writtenRows]);
-      },
-    });
-    const transactions = (side: Side<ModelStatic<PlaceRow>>, rows: readonly PlaceRow[]): Pick<Case, 'run' | 'check'> => ({
-      run: (at) =>
-        side.sequelize.transaction(async (transaction) => {
-          for (let i = 0; i < savesInTransaction; i += 1) {
-            const row = rows[(at * savesInTransaction + i) % writtenRows]!;
-            row.visits += 1;
-            await row.save({ transaction });
-          }
-        }),
-      check: () => undefined,
-    });
-    const warmUpRows = (rows: readonly PlaceRow[]) => async () => {
-      await Place.cache.getMany(rows.map(({ id }) => ({ id })));
     };
 
     const { cached } = registryOf(Place).of(Place)!;
@@ -246,15 +214,6 @@ export class Bench {
           assert.equal((answer as readonly unknown[]).length, coldIds(at).length);
         },
       },
-      { name: 'save plain', operations: 8, ...saves(plainSaves!) },
-      { name: 'save cached', operations: 8, prepare: warmUpRows(cachedSaves!), ...saves(cachedSaves!) },
-      { name: 'transaction plain', operations: 2, ...transactions(this.#plain, plainTransactions!) },
-      {
-        name: 'transaction cached',
-        operations: 2,
-        prepare: warmUpRows(cachedTransactions!),
-        ...transactions(this.#cached, cachedTransactions!),
-      },
       {
         name: 'hydrate',
         operations: 4,
@@ -276,17 +235,10 @@ export class Bench {
 
   /** What one operation of each kind asks of the database and of the store. */
   async counts(): Promise<Counts[]> {
-    const { Place, sequelize } = this.#counted;
+    const { Place } = this.#counted;
     const counts: Counts[] = [];
     const count = async (name: string, run: () => Promise<unknown>): Promise<void> => {
-      const sent = this.#counted.statements();
-      this.#observed.reset();
-      await run();
-      const kinds: readonly Operation[] = ['get', 'add', 'compareAndSwap', 'compareAndDelete', 'delete'];
-      const operations = Object.fromEntries(
-        kinds.map((kind) => [kind, this.#observed.count(kind)]).filter(([, times]) => times !== 0),
-      ) as Counts['operations'];
-      counts.push({ case: name, sql: this.#counted.statements() - sent, roundTrips: this.#observed.roundTrips, operations });
+      counts.push(await countsOf(name, this.#counted, this.#observed, run));
     };
     const forget = async (...keys: Parameters<typeof Place.cache.getKey>[0][]): Promise<void> => {
       for (const key of keys) await this.#raw.delete(Place.cache.getKey(key));
@@ -299,19 +251,11 @@ export class Bench {
     await count('get by handle, warm', () => Place.cache.get({ handle }));
     await forget({ id: 2 });
     await count('get by id, cold', () => Place.cache.get({ id: 2 }));
-    const last = this.#places.rows.at(-1)!;
+    const last = this.#table.rows.at(-1)!;
     await count('get by handle, cold', () => Place.cache.get({ handle: last.handle }));
     await count('getMany(100), warm', () => Place.cache.getMany(ids));
     await forget(...ids);
     await count('getMany(100), cold', () => Place.cache.getMany(ids));
-    const row = await Place.cache.get({ id: this.#warm + 1 });
-    await count('save()', () => row.update({ visits: row.visits + 1 }));
-    const rows = await Place.findAll({ where: { id: range(this.#warm + 1, this.#warm + savesInTransaction) } });
-    await count('transaction of 10 saves', () =>
-      sequelize.transaction(async (transaction) => {
-        for (const one of rows) await one.update({ visits: one.visits + 1 }, { transaction });
-      }),
-    );
     // The cold lookups have used these.
     await Place.cache.getMany(ids);
     return counts;
@@ -353,74 +297,15 @@ export class Bench {
 
   #isRow(answer: unknown, id: number): void {
     const row = answer as { readonly id: number; readonly handle: string; readonly name: string } | null;
-    const { handle, name } = this.#places.rows[id - 1]!;
+    const { handle, name } = this.#table.rows[id - 1]!;
     assert.ok(row !== null && row.id === id && row.handle === handle && row.name === name, `a wrong answer for row ${String(id)}`);
   }
 
   #handle(id: number): string {
-    return this.#places.rows[id - 1]!.handle;
+    return this.#table.rows[id - 1]!.handle;
   }
 
   #rawKey(id: number): string {
     return `${this.#prefix}${String(id)}`;
   }
 }
-
-/** The `memcached` package with its own settings: what somebody uses who does without this package. */
-class RawClient {
-  readonly #client: Memcached;
-
-  constructor(servers: readonly string[]) {
-    this.#client = new Memcached([...servers]);
-  }
-
-  get(key: string): Promise<string> {
-    return this.#call((done) => {
-      this.#client.get(key, done);
-    });
-  }
-
-  getMulti(keys: string[]): Promise<Readonly<Record<string, string>>> {
-    return this.#call((done) => {
-      this.#client.getMulti(keys, done);
-    });
-  }
-
-  set(key: string, value: string): Promise<boolean> {
-    return this.#call((done) => {
-      this.#client.set(key, value, 3600, done);
-    });
-  }
-
-  delete(key: string): Promise<boolean> {
-    return this.#call((done) => {
-      this.#client.del(key, done);
-    });
-  }
-
-  async version(): Promise<string> {
-    const [first] = await this.#call<readonly { readonly version: string }[]>((done) => {
-      this.#client.version(done as never);
-    });
-    return first?.version ?? 'unknown';
-  }
-
-  close(): void {
-    this.#client.end();
-  }
-
-  #call<T>(send: (done: (error: unknown, answer: T) => void) => void): Promise<T> {
-    return new Promise((resolve, reject) => {
-      send((error, answer) => {
-        if (error !== undefined && error !== null) reject(error instanceof Error ? error : new Error('The raw client failed.', { cause: error }));
-        else resolve(answer);
-      });
-    });
-  }
-}
-
-/** Whole numbers, both ends included. */
-function range(first: number, last: number): number[] {
-  return Array.from({ length: last - first + 1 }, (_, i) => first + i);
-}
-
