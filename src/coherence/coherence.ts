@@ -15,9 +15,10 @@
  * row's lease before it asks the database; it places it afterwards, and fills only if the epoch
  * that it saw before is still there: then no write was finished in between.
  */
+import { StoreProtocolError } from '../errors.js';
 import { publish } from '../events.js';
-import type { OnStoreFailure } from '../options.js';
-import type { Store } from '../stores/store.js';
+import { show, type OnStoreFailure } from '../options.js';
+import type { Store, StoreReply } from '../stores/store.js';
 import { classify, leaseText, markerText, stampText, type Seen } from '../entries/envelope.js';
 import type { Affected, Failed, Look, Marked } from './affected.js';
 import { Gate } from '../gate.js';
@@ -223,7 +224,7 @@ export class Coherence {
 
   async #get(keys: readonly string[]): Promise<Awaited<ReturnType<Store['get']>>> {
     try {
-      return await this.#store.get(keys);
+      return checkReply(await this.#store.get(keys));
     } catch (error) {
       this.#failed('get', error);
       const cause = error instanceof Error ? error : new Error(String(error));
@@ -308,7 +309,7 @@ export class Coherence {
     const text = markerText(writers);
     const swapped = this.#store.compareAndSwap(key, text, seen.token, writeLease);
     if (!outdated) return swapped;
-    const [replaced, added] = await Promise.all([swapped, this.#store.add(key, text, writeLease)]);
+    const [replaced, added] = await Promise.all([swapped, this.#place(key, absent, writer)]);
     return replaced || added;
   }
 
@@ -329,14 +330,14 @@ export class Coherence {
     };
     const others = keys.filter((key) => !guarded(key));
     const epochs = new Set(Array.from(affected.values(), (table) => table.epoch));
-    const ended = Promise.all(Array.from(epochs, (epoch) => this.#store.delete(epoch)));
+    const ended = Promise.all(Array.from(epochs, async (epoch) => this.#store.delete(epoch)));
     // No entry may go before its epoch; where the store keeps the order, both are sent at once.
     const ordered = new Set<string>();
     const sent = new Map<string, Promise<boolean>>();
     for (const [key, { epoch }] of affected) {
       if (this.#store.inOrder?.(epoch, key) !== true) continue;
       ordered.add(key);
-      if (guarded(key)) sent.set(key, Promise.resolve(this.#unmark(key, marked(key), writer)));
+      if (guarded(key)) sent.set(key, this.#unmark(key, marked(key), writer));
     }
     const look = others.length === 0 ? undefined : this.#lookThrough(others);
     const [ending] = await Promise.allSettled([ended, ...sent.values()]);
@@ -360,7 +361,7 @@ export class Coherence {
   }
 
   /** Removes the writer's marker, or a value or a lease; the markers of other writers stay. */
-  #unmark(key: string, seen: Seen, writer: string): boolean | Promise<boolean> {
+  async #unmark(key: string, seen: Seen, writer: string): Promise<boolean> {
     if (seen.state === 'absent' || seen.state === 'unknown') return false;
     if (seen.state !== 'marker') return this.#store.compareAndDelete(key, seen.token);
     if (!seen.writers.includes(writer)) return true;
@@ -437,4 +438,21 @@ function together(parts: readonly Failed[]): Failed {
   return first === undefined || failed.length === 1
     ? (first ?? done)
     : { keys: failed.flatMap(({ keys }) => keys), cause: first.cause };
+}
+
+/**
+ * A store may be anybody's. What it answers is looked at in many places, so it is checked in one.
+ * @throws StoreProtocolError
+ */
+function checkReply(reply: unknown): StoreReply {
+  const { items, failures } = (reply ?? {}) as { readonly items?: unknown; readonly failures?: unknown };
+  if (!(items instanceof Map) || !(failures instanceof Map)) {
+    throw new StoreProtocolError('The store answered a get without its maps of items and failures.');
+  }
+  for (const [key, item] of items as ReadonlyMap<unknown, { readonly value?: unknown; readonly token?: unknown } | null>) {
+    if (typeof item?.value !== 'string' || typeof item.token !== 'string') {
+      throw new StoreProtocolError(`The store answered a get of ${show(key)} with something else than a value and its token.`);
+    }
+  }
+  return reply as StoreReply;
 }

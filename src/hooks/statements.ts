@@ -115,23 +115,23 @@ export class Statements {
       return;
     }
     const plan = planOf(options, this.#registry, this.#rowLimit);
-    if (plan === undefined) return;
+    if (plan === undefined) {
+      if (!isByModel(options)) this.#atRun(query, (sql) => this.#beforeText(sql, options, query));
+      return;
+    }
     if (options.transaction == null || this.#ended.has(rootOf(options.transaction))) await this.#beforeAutocommitted(plan, query, options.instance);
     else await this.#beforeInTransaction(plan, options.transaction, query);
   }
 
   async #after(options: StatementOptions, query: object): Promise<void> {
-    this.#noteDeadlock(options);
+    await this.#noteDeadlock(options);
     const statement = this.#inFlight.get(query);
-    if (statement === undefined) {
-      await this.#afterUnplanned(options, query);
-      return;
-    }
+    if (statement === undefined) return;
     this.#inFlight.delete(query);
     const { plan, effects, root, write, own, unlock } = statement;
     try {
       if (plan === undefined) {
-        // COMMIT, whether it failed or not: after a failure it is not known what the database has.
+        // COMMIT or raw SQL, whether it failed or not: after a failure it is not known what the database has.
         await write?.release();
         return;
       }
@@ -147,33 +147,41 @@ export class Statements {
     }
   }
 
-  /**
-   * Raw SQL and DDL: what they change is known only by the tables that their text names. Their
-   * entries are void as soon as the statement is done; before it, nothing is known of it.
-   */
-  async #afterUnplanned(options: StatementOptions, query: object): Promise<void> {
-    const { model, type, hooks, transaction, completesTransaction } = options;
-    const sql: unknown = Reflect.get(query, 'sql');
-    // What a model sends itself was planned, if it writes what is cached. (A raw text that was given
-    // a model for its answer is a SELECT to Sequelize, whatever it says.)
-    const byModel = model !== undefined && (isWrite(type) || (type === QueryTypes.SELECT && typeof hooks === 'boolean'));
-    if (byModel || completesTransaction === true || typeof sql !== 'string') return;
+  // ---- Raw SQL and DDL ------------------------------------------------------------------------
+
+  /** Calls `look` with a statement's text right before it is sent: `beforeQuery` comes too early to know it. */
+  #atRun(query: object, look: (sql: string) => Promise<void>): void {
+    const run = Reflect.get(query, 'run') as (sql: unknown, ...rest: readonly unknown[]) => Promise<unknown>;
+    Reflect.set(query, 'run', async (sql: unknown, ...rest: readonly unknown[]) => {
+      if (typeof sql === 'string') await look(sql);
+      return run.call(query, sql, ...rest);
+    });
+  }
+
+  /** What raw SQL changes is known only by the tables that its text names: all that is cached of them. */
+  async #beforeText(sql: string, { transaction }: StatementOptions, query: object): Promise<void> {
     const effects = new Effects();
     if (canWrite(sql)) this.#nameTables(sql, effects);
-    if (transaction == null) {
-      if (!effects.empty) await this.#coherence.invalidate(effects.affected);
-    } else await this.#afterRawInTransaction(sql, rootOf(transaction), effects);
+    if (transaction == null) await this.#markText(effects, query);
+    else await this.#beforeTextInTransaction(sql, rootOf(transaction), effects, query);
     if (!effects.empty) this.#publish(effects);
   }
 
-  async #afterRawInTransaction(sql: string, root: Transaction, effects: Effects): Promise<void> {
+  async #beforeTextInTransaction(sql: string, root: Transaction, effects: Effects, query: object): Promise<void> {
     const pending = this.#pendingOf(root, effects);
     const after = hasRowLocks(this.#sequelize) ? transactionAfter(sql) : 'same';
     if (after === 'same' && !this.#ended.has(root)) return;
+    // DDL and some others commit what the transaction did so far.
+    await this.#markText(pending, query);
     if (after === 'none') this.#ended.add(root);
     else if (after === 'another') this.#ended.delete(root);
-    // DDL and some others commit what the transaction did so far.
-    if (!pending.empty) await this.#coherence.invalidate(pending.affected);
+  }
+
+  async #markText(effects: Effects, query: object): Promise<void> {
+    if (effects.empty) return;
+    const write = this.#coherence.write();
+    await write.mark(effects.affected);
+    this.#inFlight.set(query, { plan: undefined, effects, root: undefined, before: new Map(), write, own: undefined, unlock: undefined });
   }
 
   /** Voids the tables that a text names. */
@@ -307,13 +315,27 @@ export class Statements {
 
   /**
    * After a deadlock inside a savepoint the server has rolled back the whole transaction, but
-   * Sequelize only its child: what the parent writes from now on is committed at once.
+   * Sequelize only its child: what the parent writes from now on is committed at once. A child that
+   * is rolled back while a statement of it is still under way looks the same from here, so the
+   * server is asked.
    */
-  #noteDeadlock({ transaction, completesTransaction }: StatementOptions): void {
+  async #noteDeadlock({ transaction, completesTransaction }: StatementOptions): Promise<void> {
     if (transaction == null || completesTransaction === true) return;
     const { finished } = transaction as { readonly finished?: string };
     const root = rootOf(transaction);
-    if (finished === 'rollback' && root !== transaction) this.#ended.add(root);
+    if (finished !== 'rollback' || root === transaction || this.#ended.has(root)) return;
+    if (!(await this.#isOpen(root))) this.#ended.add(root);
+  }
+
+  /** Whether the server still has the transaction: it refuses this only inside of one, and it changes nothing. */
+  async #isOpen(root: Transaction): Promise<boolean> {
+    if (!hasRowLocks(this.#sequelize)) return true;
+    try {
+      await this.#sequelize.query('SET TRANSACTION READ WRITE', { transaction: root, raw: true });
+      return false;
+    } catch (error) {
+      return (error as { readonly parent?: { readonly code?: string } }).parent?.code === 'ER_CANT_CHANGE_TX_CHARACTERISTICS';
+    }
   }
 
   /** COMMIT or ROLLBACK of a transaction, or ROLLBACK TO SAVEPOINT. */
@@ -378,21 +400,13 @@ export class Statements {
     owner.addHook('beforeQuery', this.#watchName, async (options, query) => {
       comeFirst(owner);
       const statement = options as StatementOptions;
-      if (statement.completesTransaction === true) await this.#beforeCompletion(statement, query);
-    });
-    owner.addHook('afterQuery', this.#watchName, async (options, query) => {
-      const statement = options as StatementOptions;
       const { transaction, completesTransaction } = statement;
-      if (completesTransaction === true) {
-        if (this.#inFlight.has(query)) await this.#after(statement, query);
-        return;
+      if (completesTransaction === true) await this.#beforeCompletion(statement, query);
+      else if (transaction != null && this.#pending.has(rootOf(transaction)) && !isByModel(statement)) {
+        this.#atRun(query, (sql) => this.#beforeTextInTransaction(sql, rootOf(transaction), new Effects(), query));
       }
-      this.#noteDeadlock(statement);
-      const sql: unknown = Reflect.get(query, 'sql');
-      if (transaction == null || typeof sql !== 'string') return;
-      const root = rootOf(transaction);
-      if (this.#pending.has(root)) await this.#afterRawInTransaction(sql, root, new Effects());
     });
+    owner.addHook('afterQuery', this.#watchName, (options, query) => this.#after(options as StatementOptions, query));
   }
 
   // ---- Reading what only the database knows ---------------------------------------------------
@@ -495,6 +509,13 @@ export class Statements {
     publish('invalidate', () => ({ keys: [...effects.affected.keys()], wide: effects.wide }));
   }
 }
+
+/**
+ * Whether a model sends a statement itself, so that its plan says what it writes. A raw text that was
+ * given a model for its answer is a SELECT to Sequelize, whatever it says.
+ */
+const isByModel = ({ model, type, hooks }: StatementOptions): boolean =>
+  model !== undefined && (isWrite(type) || (type === QueryTypes.SELECT && typeof hooks === 'boolean'));
 
 /** Whether the rows that a statement changes are known by its condition only. */
 const byCondition = ({ models }: WritePlan): boolean =>

@@ -175,7 +175,8 @@ export class GetCommand extends Command {
     // A proxy that collects from several servers may answer in another order.
     if (position < 0) position = this.#keys.indexOf(key);
     const asked = this.#keys[position];
-    if (asked === undefined || !/^\d{1,10}$/.test(bytes) || !casUnique.test(unique) || rest.length > 0) {
+    const again = position < this.#position && asked !== undefined && this.#request.items.has(asked);
+    if (asked === undefined || again || !/^\d{1,10}$/.test(bytes) || !casUnique.test(unique) || rest.length > 0) {
       throw new StoreProtocolError(`memcached ${this.server} answered 'gets' with ${show(line)}.`);
     }
     this.#position = position + 1;

@@ -39,7 +39,7 @@ export interface Store {
   /** Largest value in bytes of UTF-8 that the store accepts; larger ones are not offered to it. */
   readonly maxValueBytes: number;
   /** The most operations on single keys that it takes at the same time; without it, any number. */
-  readonly maxPending?: number;
+  readonly maxPending?: number | undefined;
   /** The values of all `keys` (each at most once), in as few round trips as there are servers. */
   get(keys: readonly string[]): Promise<StoreReply>;
   /**

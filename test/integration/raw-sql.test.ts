@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { DataTypes, Model, QueryTypes, type CreationOptional, type InferAttributes, type InferCreationAttributes } from 'sequelize';
-import { withCache } from '../../src/index.js';
+import { InvalidationFailedError, withCache } from '../../src/index.js';
 import { openBackend, type Backend } from '../support/backends.js';
+import { holdFirst } from '../support/observed-store.js';
 
 class Coin extends Model<InferAttributes<Coin>, InferCreationAttributes<Coin>> {
   static readonly cache = withCache(Coin, { keys: ['id', 'name'] });
@@ -25,7 +26,7 @@ describe('raw SQL', () => {
       },
       { sequelize: backend.sequelize, timestamps: false },
     );
-    backend.setup();
+    backend.setup({ onStoreFailure: 'strict' });
     await backend.sequelize.sync();
     await Coin.create({ name: 'penny', worth: 0 });
   });
@@ -77,6 +78,21 @@ describe('raw SQL', () => {
     assert.deepEqual(counts(), before.map((count) => count + 1));
   });
 
+  it('is marked before it is sent: a process killed in between leaves nothing stale', async () => {
+    const { sequelize } = backend;
+    const { reached, release } = holdFirst(backend.store, (operation) => operation === 'delete');
+    const writing = sequelize.query('UPDATE Coins SET worth = 2');
+    await reached;
+    // Committed, and its process does nothing more: readers ask the database, and fill nothing.
+    for (let read = 0; read < 2; read += 1) {
+      backend.reset();
+      assert.equal(await worth(), 2);
+      assert.equal(backend.sql.length, 1);
+    }
+    release();
+    await writing;
+  });
+
   it('a SELECT voids nothing, whatever its texts say', async () => {
     await backend.sequelize.query(`SELECT '; UPDATE Coins SET worth = 2' AS text /* ; DELETE FROM Coins */ FROM Coins`);
     backend.reset();
@@ -124,5 +140,14 @@ describe('raw SQL', () => {
     assert.equal(await worth(), 1);
     await transaction.commit();
     assert.equal(await worth(), 2);
+  });
+
+  it('is refused where the store cannot be told, if that is what was asked for', async () => {
+    const remove = backend.store.intercept((operation) => {
+      if (operation !== 'get') throw new Error('the store is down');
+    });
+    await assert.rejects(backend.sequelize.query('UPDATE Coins SET worth = 2'), InvalidationFailedError);
+    remove();
+    assert.equal(await inDatabase(), 1);
   });
 });
