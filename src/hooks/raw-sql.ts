@@ -8,7 +8,7 @@ function statementsIn(sql: string): readonly string[] {
   return sql
     .replace(notCode, ' ')
     .split(';')
-    .map((statement) => statement.trim())
+    .map((statement) => statement.replace(/\s+/g, ' ').trim())
     .filter((statement) => statement !== '');
 }
 
@@ -39,3 +39,6 @@ export function transactionAfter(sql: string): 'same' | 'none' | 'another' {
   }
   return after;
 }
+
+/** Whether a text drops tables that it does not name. */
+export const dropsDatabase = (sql: string): boolean => statementsIn(sql).some((statement) => /^drop +(database|schema)\b/i.test(statement));

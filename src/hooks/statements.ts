@@ -16,7 +16,7 @@ import { canonicalValues } from '../models/cached-model.js';
 import { ownValues } from '../models/hydrate.js';
 import { publish } from '../events.js';
 import { dependsOnAfter, Effects } from './effects.js';
-import { canWrite, transactionAfter } from './raw-sql.js';
+import { canWrite, dropsDatabase, transactionAfter } from './raw-sql.js';
 import { hasRowLocks, imagesOf, imagesWhere, Isolation, StatementTransaction, type Image } from './images.js';
 import { bulkInstances, incrementedColumns, isWrite, planOf, voidCascades, type ModelPlan, type StatementOptions, type WritePlan } from './writes.js';
 
@@ -186,7 +186,7 @@ export class Statements {
 
   /** Voids the tables that a text names. */
   #nameTables(sql: string, effects: Effects): void {
-    for (const bound of this.#registry.namedIn(sql)) {
+    for (const bound of dropsDatabase(sql) ? this.#registry : this.#registry.namedIn(sql)) {
       effects.table(bound);
       voidCascades(bound.cached.model, this.#registry, effects, 'all');
     }

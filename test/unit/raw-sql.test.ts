@@ -1,7 +1,7 @@
 /** What the text of a raw statement tells: whether it may change rows, and what becomes of its transaction. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { canWrite, transactionAfter } from '../../src/hooks/raw-sql.js';
+import { canWrite, dropsDatabase, transactionAfter } from '../../src/hooks/raw-sql.js';
 
 const reads = [
   'SELECT * FROM Users',
@@ -64,6 +64,7 @@ describe('raw SQL', () => {
     ['CREATE TEMPORARY TABLE a (b INT)', 'same'],
     ['CREATE OR REPLACE TEMPORARY TABLE a (b INT)', 'same'],
     ['DROP TEMPORARY TABLE a', 'same'],
+    ['DROP\n\tTEMPORARY TABLE a', 'same'],
     ['FLUSH TABLES WITH READ LOCK', 'same'],
     ['SET autocommit = 1', 'same'],
     ['COMMIT', 'none'],
@@ -86,6 +87,17 @@ describe('raw SQL', () => {
   for (const [sql, expected] of outcomes) {
     it(`leaves ${expected === 'none' ? 'no' : expected === 'same' ? 'the same' : 'another'} transaction: ${sql}`, () => {
       assert.equal(transactionAfter(sql), expected);
+    });
+  }
+
+  for (const [sql, expected] of [
+    ['DROP DATABASE shop', true],
+    ['drop  schema if exists `shop`;', true],
+    ['DROP TABLE shop', false],
+    ["SELECT 'DROP DATABASE shop'", false],
+  ] as const) {
+    it(`${expected ? 'drops' : 'does not drop'} a database: ${sql}`, () => {
+      assert.equal(dropsDatabase(sql), expected);
     });
   }
 });
