@@ -6,8 +6,9 @@
  *   npm test -- --test-name-pattern=lease further arguments of `node --test`
  *   npm test -- --checks                  everything but the tests
  *
- * Environment: SEED (of the random tests), SEQUELIZE_FLASH_WRITE_PATHS (a file that gets a line for each write path), SEQUELIZE_FLASH_MEMCACHED and SEQUELIZE_FLASH_MYSQL_URL (servers
- * to use instead of new ones), SEQUELIZE_FLASH_TEST_CONCURRENCY, SEQUELIZE_FLASH_TEST_TIMEOUT_MS.
+ * Environment: SEED (of the random tests), SEQUELIZE_FLASH_MEMCACHED and SEQUELIZE_FLASH_MYSQL_URL (servers to
+ * use instead of new ones), SEQUELIZE_FLASH_TEST_CONCURRENCY, SEQUELIZE_FLASH_TEST_TIMEOUT_MS,
+ * SEQUELIZE_FLASH_WRITE_PATHS (a file to which the tests of write paths add a line each).
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
