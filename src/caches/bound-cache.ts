@@ -72,8 +72,10 @@ export class SimpleCache extends Bound {
   readonly fingerprint: string;
   /** The key fields are the primary key: the row entry answers, there is no index entry. */
   readonly primary: boolean;
-  /** At most one row has the same key values. */
+  /** At most one row has the same key values, unless one of these is null. */
   readonly unique: boolean;
+  /** Several rows may have the same key values, so that the default scope's order chooses. */
+  readonly hasChoice: boolean;
   readonly #stem: string;
   readonly #order: readonly number[];
 
@@ -83,6 +85,8 @@ export class SimpleCache extends Bound {
     const primaryNames = model.primaryKey.map(({ name }) => name);
     this.primary = names.length === primaryNames.length && primaryNames.every((name) => names.includes(name));
     this.unique = this.primary || isUnique(model, new Set(names));
+    const attributes = model.model.getAttributes() as Readonly<Record<string, { readonly allowNull?: boolean } | undefined>>;
+    this.hasChoice = !this.primary && (!this.unique || names.some((name) => attributes[name]?.allowNull !== false));
     // Index entries are keyed by column, not by class, so caches on the same fields share them.
     const sorted = [...names].sort();
     const target = this.primary ? primaryNames : sorted;

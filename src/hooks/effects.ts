@@ -112,7 +112,7 @@ export function dependsOnAfter(cache: BoundCache, set: SetAttributes): boolean {
   return (
     cache.columns.some(({ name }) => set.has(name)) ||
     [...visibility].some((name) => set.has(name)) ||
-    (!cache.unique && [...order].some((name) => set.has(name)))
+    (cache.hasChoice && [...order].some((name) => set.has(name)))
   );
 }
 

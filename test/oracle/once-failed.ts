@@ -36,6 +36,13 @@ export const onceFailed: Readonly<Record<string, Plan>> = {
     look('together', ask('User', ['tenantId', 'slug'], 2, 'x'), ask('User', ['tenantId', 'slug'], 2, 'X '), ask('User', ['tenantId', 'slug'], 2, 'y')),
     look('many', ask('User', ['city', 'level'], null, null), ask('User', ['city', 'level'], null, 1)),
   ],
+  'several rows have no value under a unique key, and another becomes the first of them': [
+    create('User', { username: 'bill', tenantId: 2, slug: 'x', rank: 1 }),
+    create('User', { username: 'zoe', tenantId: 2, slug: 'y', rank: 0 }),
+    look('apart', ask('User', ['email'], null)),
+    { do: 'save', model: 'User', slot: 1, via: 'fresh', sets: [{ rank: 2 }], how: 'save', side: 0 },
+    look('apart', ask('User', ['email'], null)),
+  ],
   'a key field that the default scope tests finds rows that other keys do not': [
     create('Article', { slug: 'bill', state: 'draft' }),
     look('apart', ask('Article', ['state'], 'draft')),
