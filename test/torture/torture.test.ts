@@ -1,0 +1,32 @@
+/**
+ * A short run of the torture, and runs with a cache that is broken on purpose: they have to show it.
+ *
+ *   SEED=… npm test -- torture/torture            the same plans again, if not the same interleaving
+ *   npm run torture -- --seconds 600 --seed 1     for longer
+ */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { seed } from '../support/seed.js';
+import { torture } from './run.js';
+
+const chosenSeed = seed();
+
+describe('torture', () => {
+  it('shows nothing stale, nothing uncommitted and nothing wrong', async (t) => {
+    t.diagnostic(`SEED=${chosenSeed}`);
+    const said: string[] = [];
+    const report = await torture({ seconds: 12, seed: chosenSeed, workers: 3, readsPerSecond: 2000, say: (line) => said.push(line) });
+    t.diagnostic(JSON.stringify(report));
+    assert.ok(report.ok, `SEED=${chosenSeed}\n${said.join('\n')}\n${JSON.stringify(report)}`);
+  });
+
+  for (const sabotage of ['lost-writes', 'old-answers'] as const) {
+    it(`notices a cache that is broken: ${sabotage}`, async (t) => {
+      t.diagnostic(`SEED=${chosenSeed}`);
+      const report = await torture({ seconds: 4, seed: chosenSeed, workers: 2, faults: false, writesPerSecond: 80, sabotage });
+      t.diagnostic(JSON.stringify(report));
+      assert.ok(report.staleAfterAck > 0, JSON.stringify(report));
+      assert.equal(report.ok, false);
+    });
+  }
+});

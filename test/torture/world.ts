@@ -1,0 +1,148 @@
+/** The models that the workers play with, as Sequelize has them, and the history that triggers write of them. */
+import { DataTypes, type Model, type ModelStatic, type Sequelize, type WhereOptions } from 'sequelize';
+import { InstanceCache, withCache, type ReadOptions } from '../../src/index.js';
+import { contentSql, tableNames, tables, type TableName } from './tables.js';
+
+/** The manager of a model, whatever its declared keys. */
+export interface AnyCache {
+  getOrNone(key: unknown, options?: ReadOptions): Promise<Model | null | undefined>;
+  getMany(keys: readonly unknown[], options?: ReadOptions): Promise<(Model | null | undefined)[]>;
+  getKey(key: unknown): string;
+}
+
+/** A cache with its own `getInstance`. */
+export type CustomClass = new (...values: unknown[]) => { readonly key: string; resolve(options?: ReadOptions): Promise<Model | null> };
+
+/** The models of one process. */
+export interface World {
+  readonly sequelize: Sequelize;
+  readonly models: Readonly<Record<TableName | 'Group', ModelStatic<Model>>>;
+  readonly caches: Readonly<Record<TableName, AnyCache>>;
+  /** By table and key. */
+  readonly custom: Readonly<Record<string, CustomClass>>;
+}
+
+/** How many groups there are; they never change. */
+export const groups = 3;
+
+/** Defines the models. */
+export function defineWorld(sequelize: Sequelize): World {
+  // Each model gets objects of its own: Sequelize writes into them.
+  const common = () => ({
+    id: { type: DataTypes.INTEGER, primaryKey: true, autoIncrement: true },
+    count: { type: DataTypes.INTEGER, allowNull: false, defaultValue: 0 },
+    stamp: { type: DataTypes.STRING(40), allowNull: false, defaultValue: '-' },
+  });
+  const options = (name: TableName): { tableName: string; timestamps: false } => ({ tableName: tables[name].table, timestamps: false });
+  const User = sequelize.define(
+    'User',
+    {
+      ...common(),
+      name: { type: DataTypes.STRING(20), allowNull: false, unique: true },
+      tenantId: { type: DataTypes.INTEGER, allowNull: false },
+      slug: { type: DataTypes.STRING(20), allowNull: false },
+      active: { type: DataTypes.BOOLEAN, allowNull: false, defaultValue: true },
+    },
+    { ...options('User'), indexes: [{ unique: true, fields: ['tenantId', 'slug'] }] },
+  );
+  const Doc = sequelize.define(
+    'Doc',
+    { ...common(), code: { type: DataTypes.STRING(20), allowNull: false, unique: true } },
+    // Without the two other columns of Sequelize, whose values would differ from one writer to the next.
+    { tableName: tables.Doc.table, paranoid: true, timestamps: true, createdAt: false, updatedAt: false },
+  );
+  const Avatar = sequelize.define(
+    'Avatar',
+    {
+      ...common(),
+      url: { type: DataTypes.STRING(20), allowNull: false, unique: true },
+      isPrimary: { type: DataTypes.BOOLEAN, allowNull: false, defaultValue: false },
+    },
+    options('Avatar'),
+  );
+  const Group = sequelize.define('Group', { id: common().id }, { tableName: 'tt_groups', timestamps: false });
+  const Membership = sequelize.define('Membership', { role: { type: DataTypes.STRING(20), defaultValue: 'guest' }, stamp: common().stamp }, options('Membership'));
+  const Vote = sequelize.define(
+    'Vote',
+    { ...common(), targetType: DataTypes.STRING(20), targetId: DataTypes.INTEGER },
+    { ...options('Vote'), indexes: [{ fields: ['targetType', 'targetId'] }] },
+  );
+  const Tag = sequelize.define(
+    'Tag',
+    { ...common(), label: { type: DataTypes.STRING(20), allowNull: false, unique: true } },
+    options('Tag'),
+  );
+
+  User.hasMany(Doc, { as: 'docs', foreignKey: 'ownerId', onDelete: 'SET NULL' });
+  Doc.belongsTo(User, { as: 'owner', foreignKey: 'ownerId', onDelete: 'SET NULL' });
+  // Sequelize runs this cascade itself when an instance is destroyed; else the database does.
+  User.hasMany(Avatar, { as: 'avatars', foreignKey: 'userId', onDelete: 'CASCADE', hooks: true });
+  Avatar.belongsTo(User, { as: 'user', foreignKey: 'userId', onDelete: 'CASCADE' });
+  User.belongsToMany(Group, { as: 'groups', through: Membership, foreignKey: 'userId', otherKey: 'groupId' });
+  Group.belongsToMany(User, { as: 'users', through: Membership, foreignKey: 'groupId', otherKey: 'userId' });
+  Membership.belongsTo(User, { as: 'user', foreignKey: 'userId' });
+  Membership.belongsTo(Group, { as: 'group', foreignKey: 'groupId' });
+
+  class PrimaryAvatarOfUser extends InstanceCache<Model> {
+    static model = Avatar;
+    static keyFields = ['user'];
+    override getInstance({ user }: Readonly<Record<string, unknown>>): Promise<Model | null> {
+      return this.queryset().findOne({ where: { userId: user, isPrimary: true } as WhereOptions, order: [['id', 'ASC']] });
+    }
+  }
+  class NewestDocOfOwner extends InstanceCache<Model> {
+    static model = Doc;
+    static keyFields = ['owner'];
+    override getInstance({ owner }: Readonly<Record<string, unknown>>): Promise<Model | null> {
+      return this.queryset().findOne({ where: { ownerId: owner } as WhereOptions, order: [['id', 'DESC']] });
+    }
+  }
+
+  // Sequelize's untyped models take any key fields.
+  const caches: Record<TableName, unknown> = {
+    User: withCache(User, { keys: ['id', 'name', ['tenantId', 'slug']] }),
+    Doc: withCache(Doc, { keys: ['id', 'code', 'owner'], caches: [NewestDocOfOwner] }),
+    Avatar: withCache(Avatar, { keys: ['id', 'url', 'user'], caches: [PrimaryAvatarOfUser] }),
+    Membership: withCache(Membership, { keys: [['user', 'group']] }),
+    Vote: withCache(Vote, {
+      keys: ['id', 'target'],
+      genericForeignKeys: { target: { type: 'targetType' as never, id: 'targetId' as never, models: () => [User, Doc] } },
+    }),
+    Tag: withCache(Tag, { keys: ['id', 'label'] }),
+  };
+  return {
+    sequelize,
+    models: { User, Doc, Avatar, Membership, Vote, Tag, Group },
+    caches: caches as Record<TableName, AnyCache>,
+    custom: { 'Avatar:primary': PrimaryAvatarOfUser as unknown as CustomClass, 'Doc:newest': NewestDocOfOwner as unknown as CustomClass },
+  };
+}
+
+/**
+ * The history: one row for each row that a statement changed, written by triggers in the same
+ * transaction. Whoever holds the lock on a row, or on a unique key, until its commit numbers its
+ * changes meanwhile, so for each of them the numbers are in the order of the commits. `@op` is set by
+ * the workers before each statement. Cascades of the database fire no triggers; see history.ts.
+ */
+export function historySql(): string[] {
+  const statements = [
+    `CREATE TABLE history (
+       seq BIGINT AUTO_INCREMENT PRIMARY KEY, label VARCHAR(60), tbl VARCHAR(12), action CHAR(1),
+       old_pk VARCHAR(30), visible TINYINT, content VARCHAR(250)
+     ) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin`,
+  ];
+  for (const name of tableNames) {
+    const { table, primaryKey, paranoid } = tables[name];
+    const oldKey = `CONCAT_WS(',', ${primaryKey.map((column) => `OLD.\`${column}\``).join(', ')})`;
+    const visible = paranoid ? 'NEW.deletedAt IS NULL' : '1';
+    const trigger = (event: string, action: string, old: string, shown: string, content: string): string =>
+      `CREATE TRIGGER ${table}_${action} AFTER ${event} ON ${table} FOR EACH ROW
+       INSERT INTO history (label, tbl, action, old_pk, visible, content) VALUES (@op, '${name}', '${action}', ${old}, ${shown}, ${content})`;
+    statements.push(
+      trigger('INSERT', 'I', 'NULL', visible, contentSql(name, 'NEW')),
+      trigger('UPDATE', 'U', oldKey, visible, contentSql(name, 'NEW')),
+      trigger('DELETE', 'D', oldKey, '0', contentSql(name, 'OLD')),
+    );
+  }
+  return statements;
+}
