@@ -32,6 +32,12 @@ export interface SetupOptions {
   timeout?: number;
   /** How long a marker outlives a crashed writer, in seconds, 2 to 300. @default 10 */
   writeLease?: number;
+  /**
+   * How long the database lets a statement wait for a lock, in seconds, 0 to 3600: its
+   * `innodb_lock_wait_timeout`. A statement goes on waiting, and is committed, although its process
+   * was killed meanwhile; a marker outlives a crashed writer by so much longer. @default 50 (MySQL's)
+   */
+  lockWaitTimeout?: number;
   /** How long a read waits for another process's fill before it asks the database, in milliseconds. @default 500 */
   leaseWait?: number;
   /** What a write does when the store is down. @default 'available' */
@@ -53,6 +59,7 @@ export interface ResolvedOptions {
   readonly prefix: string;
   readonly timeout: number;
   readonly writeLease: number;
+  readonly lockWaitTimeout: number;
   readonly leaseWait: number;
   readonly onStoreFailure: OnStoreFailure;
   readonly bulkInvalidationLimit: number;
@@ -68,6 +75,7 @@ const knownOptions: ReadonlySet<string> = new Set<keyof SetupOptions>([
   'alias',
   'timeout',
   'writeLease',
+  'lockWaitTimeout',
   'leaseWait',
   'onStoreFailure',
   'bulkInvalidationLimit',
@@ -112,6 +120,7 @@ export function resolveOptions(given: SetupOptions, env: NodeJS.ProcessEnv): Res
     onStoreFailure,
     timeout: wholeNumber('timeout', given.timeout, 604_800, 1, 31_536_000, 'seconds'),
     writeLease: wholeNumber('writeLease', given.writeLease, 10, 2, 300, 'seconds'),
+    lockWaitTimeout: wholeNumber('lockWaitTimeout', given.lockWaitTimeout, 50, 0, 3600, 'seconds'),
     leaseWait: wholeNumber('leaseWait', given.leaseWait, 500, 0, 60_000, 'milliseconds'),
     bulkInvalidationLimit: wholeNumber('bulkInvalidationLimit', given.bulkInvalidationLimit, 1000, 0, 100_000, 'rows'),
     maxBatch: wholeNumber('maxBatch', given.maxBatch, 500, 1, 10_000, 'lookups'),

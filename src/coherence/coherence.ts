@@ -29,6 +29,7 @@ import { LRUCache } from 'lru-cache';
 /** What the coherence needs of the options. */
 export interface CoherenceOptions {
   readonly writeLease: number;
+  readonly lockWaitTimeout: number;
   readonly leaseWait: number;
   readonly onStoreFailure: OnStoreFailure;
   readonly maxUndelivered: number;
@@ -59,6 +60,8 @@ export class Coherence {
   readonly #undelivered: Undelivered;
   /** How long a read lease stands, in seconds. */
   readonly #leaseSeconds: number;
+  /** How long a marker outlives its writer: as long as the database may still be at what that one sent. */
+  readonly #markerSeconds: number;
   /** Tokens of values as they were read last: whoever saves a row has mostly read it here before. */
   readonly #tokens: LRUCache<string, string>;
   /** A write of many keys goes in parts: what the store refuses because it is too much at once would go undelivered. */
@@ -69,6 +72,7 @@ export class Coherence {
     this.#store = store;
     this.#options = options;
     this.#leaseSeconds = Math.max(3, Math.ceil(options.leaseWait / 1000) + 2);
+    this.#markerSeconds = options.writeLease + options.lockWaitTimeout;
     // The other half is for readers.
     const room = Math.max(1, Math.floor((store.maxPending ?? 10_000) / 2));
     this.#gate = new Gate(room);
@@ -96,6 +100,11 @@ export class Coherence {
   get lateLeaseLimit(): number {
     const { writeLease } = this.#options;
     return (writeLease - 1) * 1000 - writeLease * 250;
+  }
+
+  /** How long a marker stands that is not renewed, in milliseconds. */
+  get markerLife(): number {
+    return this.#markerSeconds * 1000;
   }
 
   /** Looks at keys, in one round trip per server. Never rejects: a silent server shows as `unknown`. */
@@ -302,12 +311,12 @@ export class Coherence {
    * @param outdated what was seen may be gone by now
    */
   async #place(key: string, seen: Seen, writer: string, outdated = false): Promise<boolean> {
-    const { writeLease } = this.#options;
-    if (seen.state === 'absent' || seen.state === 'unknown') return this.#store.add(key, markerText([writer]), writeLease);
+    const seconds = this.#markerSeconds;
+    if (seen.state === 'absent' || seen.state === 'unknown') return this.#store.add(key, markerText([writer]), seconds);
     const writers =
       seen.state !== 'marker' ? [writer] : seen.writers.includes(writer) ? seen.writers : [...seen.writers, writer];
     const text = markerText(writers);
-    const swapped = this.#store.compareAndSwap(key, text, seen.token, writeLease);
+    const swapped = this.#store.compareAndSwap(key, text, seen.token, seconds);
     if (!outdated) return swapped;
     const [replaced, added] = await Promise.all([swapped, this.#place(key, absent, writer)]);
     return replaced || added;
@@ -368,7 +377,7 @@ export class Coherence {
     const rest = seen.writers.filter((other) => other !== writer);
     return rest.length === 0
       ? this.#store.compareAndDelete(key, seen.token)
-      : this.#store.compareAndSwap(key, markerText(rest), seen.token, this.#options.writeLease);
+      : this.#store.compareAndSwap(key, markerText(rest), seen.token, this.#markerSeconds);
   }
 
   /** Applies `step` to each key until it says that it is done; a step that lost a race looks again. */

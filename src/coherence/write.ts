@@ -19,6 +19,9 @@ export interface WriteDoor {
   defer(affected: Affected, writer: string, cause: unknown): void;
 }
 
+/** How often it is asked whether a write is over, in milliseconds. */
+const askAgainMs = 100;
+
 /** A write in flight. */
 export class Write {
   readonly #door: WriteDoor;
@@ -79,5 +82,19 @@ export class Write {
       if (table !== undefined) rest.set(key, table);
     }
     this.#door.defer(rest, this.#writer, failed.cause);
+  }
+
+  /**
+   * Keeps the markers until `isOver` resolves to true, for at most `milliseconds`, and releases them
+   * then: it is not known yet what becomes of the write. Never rejects.
+   */
+  async releaseWhen(isOver: () => Promise<boolean>, milliseconds: number, more?: Affected): Promise<void> {
+    const until = performance.now() + milliseconds;
+    while (performance.now() < until && !(await isOver())) {
+      await new Promise<void>((resolve) => {
+        setTimeout(resolve, askAgainMs).unref();
+      });
+    }
+    await this.release(more);
   }
 }

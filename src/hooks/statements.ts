@@ -132,14 +132,14 @@ export class Statements {
     try {
       if (plan === undefined) {
         // COMMIT or raw SQL, whether it failed or not: after a failure it is not known what the database has.
-        await write?.release();
+        await this.#release(write, connectionOf(query));
         return;
       }
       if (root !== undefined) await this.#afterInTransaction(statement, plan, root, options.transaction ?? root);
       else if (own !== undefined) await this.#afterOwnTransaction(statement, plan, own);
       else {
         await this.#readLater(statement, plan, null);
-        await write?.release(effects.affected);
+        await this.#release(write, connectionOf(query), effects.affected);
       }
       if (root === undefined || plan.commits) this.#publish(effects);
     } finally {
@@ -274,7 +274,7 @@ export class Statements {
       own.giveUpConnection();
       throw error;
     } finally {
-      await write?.release();
+      await this.#release(write, connectionOf(own.transaction));
     }
   }
 
@@ -309,7 +309,7 @@ export class Statements {
       await this.#readLater(statement, plan, transaction);
     }
     this.#pendingOf(root, statement.effects);
-    await statement.write?.release();
+    await this.#release(statement.write, connectionOf(transaction));
     if (plan.commits && ['mysql', 'mariadb'].includes(this.#sequelize.getDialect())) this.#ended.add(root);
   }
 
@@ -487,6 +487,45 @@ export class Statements {
     else this.#pendingOf(rootOf(options.transaction), effects);
   }
 
+  // ---- Release --------------------------------------------------------------------------------
+
+  /**
+   * Removes a write's markers. But a server does not notice that its client is gone while a statement
+   * waits for a lock, and commits it later: where the connection was lost, the markers stand until the
+   * server has ended its side of it.
+   */
+  async #release(write: Write | undefined, connection: unknown, more?: Affected): Promise<void> {
+    if (write === undefined) return;
+    if (!hasRowLocks(this.#sequelize) || this.#isUsable(connection)) await write.release(more);
+    else void write.releaseWhen(() => this.#isGone(connection), this.#coherence.markerLife, more);
+  }
+
+  #isUsable(connection: unknown): boolean {
+    const { connectionManager } = this.#sequelize as unknown as {
+      readonly connectionManager: { validate(connection: unknown): boolean };
+    };
+    return connectionManager.validate(connection);
+  }
+
+  /** Whether the server has ended a connection; false as long as it cannot be asked. */
+  async #isGone(connection: unknown): Promise<boolean> {
+    const threadId: unknown = typeof connection === 'object' && connection !== null ? Reflect.get(connection, 'threadId') : undefined;
+    // It was never opened.
+    if (typeof threadId !== 'number') return true;
+    try {
+      const found = await this.#sequelize.query('SELECT 1 FROM information_schema.PROCESSLIST WHERE ID = :threadId', {
+        type: QueryTypes.SELECT,
+        replacements: { threadId },
+        transaction: null,
+        useMaster: true,
+      });
+      return found.length === 0;
+    } catch (cause) {
+      publish('error', () => ({ operation: 'ask for a lost connection', cause }));
+      return false;
+    }
+  }
+
   // ---- Helpers --------------------------------------------------------------------------------
 
   /** Where the database has no row locks, writes that have to read take turns. */
@@ -520,6 +559,9 @@ const isByModel = ({ model, type, hooks }: StatementOptions): boolean =>
 /** Whether the rows that a statement changes are known by its condition only. */
 const byCondition = ({ models }: WritePlan): boolean =>
   models.some(({ readBefore, primaryKeys }) => readBefore && primaryKeys === undefined);
+
+/** The connection of a query or a transaction. */
+const connectionOf = (holder: object): unknown => Reflect.get(holder, 'connection');
 
 /** What of the entries is not among `others`. */
 function without(entries: Affected, others: Affected): Affected {

@@ -17,6 +17,8 @@ import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';
 import { answersOf, createTable, defineTable, truthOf, type TeamTable } from '../support/team-rows.js';
 
 const writeLease = 2;
+/** Longer than any statement here waits for a lock. */
+const lockWaitTimeout = 5;
 
 /** What one process has of the table. */
 interface Stack {
@@ -87,7 +89,7 @@ describe('a database that fails', () => {
     });
     const models = defineTable(sequelize, table);
     const store = new ObservedStore(new MemcachedStore(memcached.address, { timeoutMs: 10_000 }));
-    const flash = setupCache(sequelize, { store, prefix: 'database', alias: 'main', writeLease, leaseWait: 200 });
+    const flash = setupCache(sequelize, { store, prefix: 'database', alias: 'main', writeLease, lockWaitTimeout, leaseWait: 200 });
     const stack: Stack = { sequelize, store, flash, models, statements: () => statements, before: () => undefined };
     stacks.push(stack);
     return stack;
@@ -212,7 +214,7 @@ describe('a database that fails', () => {
       const blocker = await lockRow();
       if (how === 'whose process is killed') {
         const url = `${mariadb.url}failures`;
-        const place: CrashPlace = { url, memcached: memcached.address, prefix: 'database', alias: 'main', writeLease, leaseWait: 200 };
+        const place: CrashPlace = { url, memcached: memcached.address, prefix: 'database', alias: 'main', writeLease, lockWaitTimeout, leaseWait: 200 };
         const worker = fork(join(__dirname, '../support/crash-worker.js'), { env: { ...process.env, FLASH_TEST_CRASH: JSON.stringify(place) } });
         t.after(() => worker.kill('SIGKILL'));
         await once(worker, 'message');
@@ -232,7 +234,9 @@ describe('a database that fails', () => {
       await blocker.rollback();
       await waitFor(async () => (await waitingThreads()).length === 0);
       t.diagnostic(`the database has ${String((await truthOf(admin, table)).get('id 1'))}`);
-      await sleep((writeLease + 1) * 1000);
+      await assertTrue(reader, writer);
+      // Since the process was killed or the connection lost, writeLease + 1 have passed already.
+      await sleep(lockWaitTimeout * 1000);
       await assertCached();
     });
   }

@@ -53,7 +53,7 @@ function work({ url, memcached, prefix, writeLease }: Place): void {
   const sequelize = new Sequelize(url, { dialect: 'mysql', logging: () => (sql += 1) });
   defineRow(sequelize);
   const store = new ObservedStore(new MemcachedStore(memcached.split(','), { timeoutMs: 2000 }));
-  setupCache(sequelize, { store, prefix, writeLease });
+  setupCache(sequelize, { store, prefix, writeLease, lockWaitTimeout: 0 });
   const send = (reply: Reply): void => void process.send?.(reply);
   const hang = (): Promise<never> => {
     send({ kind: 'hanging' });

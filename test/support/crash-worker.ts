@@ -24,6 +24,8 @@ export interface CrashPlace {
   readonly prefix: string;
   readonly alias: string;
   readonly writeLease: number;
+  /** Seconds. @default 0, so that a crash is over after writeLease */
+  readonly lockWaitTimeout?: number;
   readonly leaseWait: number;
 }
 
@@ -148,8 +150,8 @@ export type ActionName = keyof typeof writeActions | keyof typeof loadActions;
 const actions: Readonly<Record<ActionName, Action>> = { ...writeActions, ...loadActions };
 
 /** Sets up the cache as every process of a crash test has it. */
-export function setUp(sequelize: Sequelize, store: Store, { prefix, alias, writeLease, leaseWait }: CrashPlace): FlashCache {
-  return setupCache(sequelize, { store, prefix, writeLease, leaseWait, alias });
+export function setUp(sequelize: Sequelize, store: Store, { prefix, alias, writeLease, lockWaitTimeout = 0, leaseWait }: CrashPlace): FlashCache {
+  return setupCache(sequelize, { store, prefix, writeLease, lockWaitTimeout, leaseWait, alias });
 }
 
 /** Entries that expire in between, such as "no such row", cost a write more steps while they stand. */

@@ -7,7 +7,7 @@ import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';
 import type { HistoryRow } from './history.js';
 import { pools } from './asks.js';
 import { contentOf, tables, type TableName } from './tables.js';
-import { defineWorld, groups, historySql } from './world.js';
+import { defineWorld, groups, historySql, lockWaitTimeout } from './world.js';
 
 /** A memcached and what is in front of it. */
 export interface StorePlace {
@@ -37,8 +37,7 @@ export class Arena {
   static async open(): Promise<Arena> {
     const mariadb = await startMariadb({
       args: [
-        // A statement outlives a client that was killed while it waits for a lock: for less than writeLease.
-        '--innodb-lock-wait-timeout=1',
+        `--innodb-lock-wait-timeout=${String(lockWaitTimeout)}`,
         // The history's numbers are not worth a lock of their own.
         '--innodb-autoinc-lock-mode=2',
       ],

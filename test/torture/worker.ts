@@ -15,7 +15,7 @@ import { now } from './clock.js';
 import { ReadLog, WriteLog, type Mode, type Outcome } from './log.js';
 import { sabotage, type Sabotage } from './sabotage.js';
 import { contentOf, tables } from './tables.js';
-import { defineWorld, type World } from './world.js';
+import { lockWaitTimeout, defineWorld, type World } from './world.js';
 import { Pool, randomWrite, type Act } from './writes.js';
 
 /** What a worker has to know. */
@@ -108,6 +108,7 @@ class Worker {
       prefix: place.prefix,
       alias: 'torture',
       writeLease: place.writeLease,
+      lockWaitTimeout,
       onStoreFailure: place.mode,
     });
     // After the cache's own hook, so that "about to be sent" means it.

@@ -3,6 +3,9 @@ import { DataTypes, type Model, type ModelStatic, type Sequelize, type WhereOpti
 import { InstanceCache, withCache, type ReadOptions } from '../../src/index.js';
 import { contentSql, tableNames, tables, type TableName } from './tables.js';
 
+/** How long a statement waits for a lock, and goes on waiting for when its client was killed, in seconds. */
+export const lockWaitTimeout = 1;
+
 /** The manager of a model, whatever its declared keys. */
 export interface AnyCache {
   getOrNone(key: unknown, options?: ReadOptions): Promise<Model | null | undefined>;
