@@ -24,7 +24,6 @@ import type { Affected, Failed, Look, Marked } from './affected.js';
 import { Gate } from '../gate.js';
 import { Undelivered } from './undelivered.js';
 import { Write } from './write.js';
-import { LRUCache } from 'lru-cache';
 
 /** What the coherence needs of the options. */
 export interface CoherenceOptions {
@@ -63,7 +62,9 @@ export class Coherence {
   /** How long a marker outlives its writer: as long as the database may still be at what that one sent. */
   readonly #markerSeconds: number;
   /** Tokens of values as they were read last: whoever saves a row has mostly read it here before. */
-  readonly #tokens: LRUCache<string, string>;
+  #tokens = new Map<string, string>();
+  /** Those from before: half of what is remembered, forgotten together. A hit pays one `Map.set`, which no LRU matches. */
+  #olderTokens: ReadonlyMap<string, string> = new Map();
   /** A write of many keys goes in parts: what the store refuses because it is too much at once would go undelivered. */
   readonly #gate: Gate;
   readonly #partSize: number;
@@ -77,7 +78,6 @@ export class Coherence {
     const room = Math.max(1, Math.floor((store.maxPending ?? 10_000) / 2));
     this.#gate = new Gate(room);
     this.#partSize = Math.min(longestPart, Math.max(1, Math.floor(room / operationsPerKey)));
-    this.#tokens = new LRUCache({ max: options.maxHints });
     this.#undelivered = new Undelivered(options.maxUndelivered, (affected, writer) =>
       this.#voidAll(affected, writer),
     );
@@ -121,6 +121,9 @@ export class Coherence {
   /** Remembers that a value stood under a key, so that a write to it need not look first. */
   remember(key: string, token: string): void {
     this.#tokens.set(key, token);
+    if (this.#tokens.size * 2 <= this.#options.maxHints) return;
+    this.#olderTokens = this.#tokens;
+    this.#tokens = new Map();
   }
 
   /** Places a read lease where `seen` was seen. Resolves to its text, or `undefined` if another was faster. */
@@ -300,7 +303,8 @@ export class Coherence {
 
   /** What a key held when this process read it last. */
   #lastRead(key: string): Seen {
-    const token = this.#tokens.get(key);
+    // One that was tried already is of no use any more, and does no harm.
+    const token = this.#tokens.get(key) ?? this.#olderTokens.get(key);
     if (token === undefined) return absent;
     this.#tokens.delete(key);
     return { state: 'value', text: '', token };
