@@ -206,7 +206,7 @@ describe('a store of others that answers nonsense', { concurrency: 8 }, () => {
       const checkAnswers = (): Promise<void> => assertTrue(backend, items);
       await backend.sequelize.sync();
       await Item.bulkCreate(['a', 'b', 'c'].map((code, at) => ({ code, kind: at === 2 ? 'y' : 'x', count: at })));
-      const flash = backend.setup({ store: store as unknown as Store, writeLease: 2, leaseWait: 20 });
+      const flash = backend.setup({ store: store as unknown as Store, writeLease: 2, lockWaitTimeout: 0, leaseWait: 20 });
       await checkAnswers();
       await checkAnswers();
       store.nonsense = true;
