@@ -41,7 +41,8 @@ export type BypassReason =
   | 'too-large'
   | 'not-serialisable'
   | 'find-hooks'
-  | 'default-scope';
+  | 'default-scope'
+  | 'disabled';
 
 /** The name of one kind of event. */
 export type FlashEventKind = keyof FlashEvents;

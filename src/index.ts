@@ -1,8 +1,12 @@
 /** sequelize-flash: a coherent model cache for Sequelize 6. The public names, one by one. */
 export { withCache, registerCache } from './with-cache.js';
 export { setupCache, type FlashCache } from './setup.js';
+export { bumpVersion, ModelCacheManager } from './manager.js';
 export { InstanceCache } from './caches/instance-cache.js';
-export type { SetupOptions, OnStoreFailure } from './options.js';
+export { QuerysetCache, QuerysetCountCache, QuerysetExistsCache } from './caches/queryset-caches.js';
+export { RelatedInstanceCache, RelatedQuerysetCache } from './caches/related-caches.js';
+export { BatchCacheQuery, type BatchOptions, type BatchResult, type Runnable } from './caches/batch.js';
+export type { Invalidation, SetupOptions, OnStoreFailure } from './options.js';
 export { channels, type BypassReason, type FlashEventKind, type FlashEvents } from './events.js';
 export type { Store, StoreItem, StoreReply, StoreToken } from './stores/store.js';
 export type { MemcachedStoreOptions, ServerStateChange } from './stores/memcached.js';
@@ -19,18 +23,25 @@ export type {
   DefaultKeyValues,
   GenericForeignKey,
   GenericReference,
+  FilterParams,
+  IncludeSpec,
+  JsonValue,
   KeyField,
   KeyLookup,
   KeyParams,
   KeySpec,
   KeyValues,
+  ListOrder,
+  ManagerClass,
   ModelCache,
   ModelCacheStats,
   NotCached,
+  PrefetchOptions,
   Queryset,
   ReadOptions,
   RegisterCache,
   ResultOf,
+  ResultOfQueryset,
   WithCache,
   WithCacheOptions,
 } from './types.js';

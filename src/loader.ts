@@ -7,16 +7,15 @@
  * whose own look shows that no write was finished since the flight's query began.
  */
 import type { Model } from 'sequelize';
-import type { Look } from './coherence/affected.js';
+import type { Look, Sight } from './coherence/affected.js';
 import type { Coherence } from './coherence/coherence.js';
-import type { BoundCache, CustomCache, SimpleCache } from './caches/bound-cache.js';
-import type { Seen } from './entries/envelope.js';
+import type { BoundCache, ListCache, ResultCache, SimpleCache } from './caches/bound-cache.js';
+import { joinedStamps, valueHead, valueText, type Seen } from './entries/envelope.js';
 import { CorruptPayload, NotSerialisable, bodyText, parseBody } from './entries/codec.js';
-import { valueHead } from './entries/envelope.js';
 import type { Canonical } from './entries/key-types.js';
 import { publish, type BypassReason } from './events.js';
 import { Gate } from './gate.js';
-import { sameValues } from './models/cached-model.js';
+import { bucketsOf, sameValues } from './models/cached-model.js';
 import { findByKeys } from './models/finder.js';
 import type { ResolvedOptions } from './options.js';
 import { LRUCache } from 'lru-cache';
@@ -24,8 +23,44 @@ import { LRUCache } from 'lru-cache';
 /** How a lookup is made. */
 export type Mode = 'read' | 'refresh' | 'cache-only';
 
-/** The answer: an instance, null for "no such row", undefined for "not in the cache" (cache-only). */
-export type Answer = Model | null | undefined;
+/** The answer: what the cache answers with, null for "no such row", undefined for "not in the cache" (cache-only). */
+export type Answer = unknown;
+
+/**
+ * Keys that were looked at together, ahead of several lookups that follow one another: they find
+ * there what they would ask for one round trip after the other. Every key that is asked for through
+ * it is remembered in `wanted`.
+ */
+export class Page {
+  readonly wanted = new Set<string>();
+  /** The epochs among them, as they were last. */
+  readonly epochs = new Map<string, string | undefined>();
+  /** Whether a lookup was not answered from the cache. */
+  missed = false;
+  readonly #keys: ReadonlySet<string>;
+  readonly #sight: Sight;
+  static #pages = 0;
+  /** Tells lookups through different pages apart. */
+  readonly id = (Page.#pages += 1);
+
+  constructor(keys: ReadonlySet<string> = new Set(), sight: Sight = nothingSeen) {
+    this.#keys = keys;
+    this.#sight = sight;
+  }
+
+  /** Whether the page shows a key. */
+  has(key: string): boolean {
+    return this.#keys.has(key);
+  }
+
+  /** What the page shows, and the rest as another sight has it. */
+  over(sight: Sight): Sight {
+    return {
+      look: (key) => (this.#keys.has(key) ? this.#sight : sight).look(key),
+      steady: (epoch) => (this.#keys.has(epoch) ? this.#sight : sight).steady(epoch),
+    };
+  }
+}
 
 interface Waiter {
   readonly resolve: (answer: Answer) => void;
@@ -53,6 +88,7 @@ class Lookup {
     readonly values: readonly Canonical[],
     readonly mode: Mode,
     waiter: Waiter,
+    readonly page: Page | undefined,
   ) {
     this.id = `${mode} ${cache.name} ${values.length === 1 ? exact(values[0] as Canonical) : JSON.stringify(values)}`;
     this.waiters = [waiter];
@@ -62,6 +98,11 @@ class Lookup {
   /** Computed when it is asked for: a hit through a hint needs none. */
   get key(): string {
     return (this.#key ??= this.cache.keyFor(this.values));
+  }
+
+  /** What may be looked up once for all who ask for it. A page's looks are older than the lookups of others. */
+  get together(): string {
+    return this.page === undefined ? this.id : `${this.id} ${String(this.page.id)}`;
   }
 }
 
@@ -73,11 +114,21 @@ interface Hint {
   readonly rowValues: readonly Canonical[];
 }
 
+/** "These rows are in the list": as with a hint, only the look says whether they are. */
+interface ListHint {
+  readonly rowKeys: readonly string[];
+  /** The table's epoch when all of it was seen. */
+  readonly epoch: string | undefined;
+}
+
 /** What one look says about a lookup. */
 type Verdict =
-  | { readonly state: 'hit'; readonly values: readonly unknown[] | null }
+  /** `content` is what the cache makes an answer of. */
+  | { readonly state: 'hit'; readonly content: unknown }
   /** The row entry has to be looked at as well. */
   | { readonly state: 'row'; readonly hint: Hint }
+  /** These row entries have to be looked at, together with the list that names them. */
+  | { readonly state: 'rows'; readonly hint: ListHint }
   /** The hint was wrong. */
   | { readonly state: 'astray' }
   /** To be loaded, with a lease on `target`. */
@@ -93,7 +144,7 @@ interface Flight {
 
 /** What a load found, so that each waiter can have an instance of its own. */
 type Outcome =
-  | { readonly state: 'found'; readonly instance: Model | null; copy(): Promise<Model | null> }
+  | { readonly state: 'found'; readonly answer: Answer; copy(): Promise<Answer> }
   | { readonly state: 'failed'; readonly error: unknown }
   /** It came to nothing; look again. */
   | { readonly state: 'void' };
@@ -105,14 +156,17 @@ interface Load {
   readonly target: string;
   /** What the look showed under `target` and under the table's generation. */
   readonly seen: Seen;
-  readonly generationSeen: Seen;
+  /** What it showed under the cache's stamps. */
+  readonly stampsSeen: readonly Seen[];
   /** The table's epoch; undefined if it was not looked at yet. */
   readonly epochSeen: Seen | undefined;
   readonly hint: Hint | undefined;
   /** When the last look before the query was made, in `performance.now()` milliseconds. */
   since: number;
-  /** The generation's text that a fill is made under. */
+  /** The stamps' text that a fill is made under. */
   generation: string | undefined;
+  /** Of these, the table's, under which its rows are filled. */
+  tableGeneration: string | undefined;
   /** The lease's text on `target`. */
   lease: string | undefined;
   epoch: string | undefined;
@@ -126,6 +180,8 @@ export class Loader {
   readonly #coherence: Coherence;
   readonly #options: ResolvedOptions;
   readonly #hints: LRUCache<string, Hint>;
+  /** Bounded by the number of rows that they name. */
+  readonly #listHints: LRUCache<string, ListHint>;
   readonly #flights = new Map<string, Flight>();
   readonly #gate: Gate;
   #queue = new Map<string, Lookup>();
@@ -135,18 +191,27 @@ export class Loader {
     this.#coherence = coherence;
     this.#options = options;
     this.#hints = new LRUCache({ max: options.maxHints });
+    this.#listHints = new LRUCache({ maxSize: options.maxHints * rowsPerHint, sizeCalculation: ({ rowKeys }) => rowKeys.length + 1 });
     this.#gate = new Gate(options.maxConcurrentLoads);
   }
 
   /** The row (or custom result) with these key values. Rejects only with the database's errors. */
-  load(cache: BoundCache, values: readonly Canonical[], mode: Mode): Promise<Answer> {
+  load(cache: BoundCache, values: readonly Canonical[], mode: Mode, page?: Page): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      this.#enqueue(new Lookup(cache, values, mode, { resolve, reject }));
+      this.#enqueue(new Lookup(cache, values, mode, { resolve, reject }, page));
     });
   }
 
+  /**
+   * Looks at keys ahead of lookups, in one round trip.
+   * @param epochs those of them that are tables' epochs, as they were last
+   */
+  async page(keys: ReadonlySet<string>, epochs: ReadonlyMap<string, string | undefined>): Promise<Page> {
+    return keys.size === 0 ? new Page() : new Page(keys, await this.#coherence.survey([...keys], epochs, false));
+  }
+
   #enqueue(lookup: Lookup): void {
-    const same = this.#queue.get(lookup.id);
+    const same = this.#queue.get(lookup.together);
     if (same !== undefined) {
       same.waiters.push(...lookup.waiters);
       return;
@@ -159,7 +224,7 @@ export class Loader {
         });
       });
     }
-    this.#queue.set(lookup.id, lookup);
+    this.#queue.set(lookup.together, lookup);
   }
 
   #flush(): void {
@@ -176,51 +241,96 @@ export class Loader {
 
   async #answer(lookups: readonly Lookup[]): Promise<void> {
     const hints = new Map<Lookup, Hint>();
-    const keys = new Set<string>();
+    const listHints = new Map<Lookup, ListHint>();
+    const want = new Wanted();
     for (const lookup of lookups) {
       const { cache } = lookup;
-      keys.add(cache.model.tableKeys.generation);
+      want.add(lookup, cache.stamps);
       const hint = this.#hintOf(lookup);
       if (hint === undefined) {
-        keys.add(lookup.key);
-        // It is known to this process for the first time, so a load is likely: it saves a round trip.
-        if (needsEpoch(cache)) keys.add(cache.model.tableKeys.epoch);
+        want.add(lookup, [lookup.key]);
+        if (cache.kind === 'list') {
+          const known = lookup.mode === 'refresh' ? undefined : this.#listHints.get(lookup.id);
+          if (known !== undefined) {
+            listHints.set(lookup, known);
+            want.add(lookup, known.rowKeys);
+          }
+          want.steadily(lookup, known?.epoch);
+        } else if (needsEpoch(cache)) {
+          // It is known to this process for the first time, so a load is likely: it saves a round trip.
+          want.add(lookup, [cache.model.tableKeys.epoch]);
+        }
+        const last = lastKeyOf(lookup);
+        if (last !== undefined) want.add(lookup, [last]);
         continue;
       }
       hints.set(lookup, hint);
-      keys.add(hint.rowKey);
+      want.add(lookup, [hint.rowKey]);
       // A unique key leads to one row or none: while the row still has the key, it is the answer.
-      if (!isUnique(lookup)) keys.add(lookup.key);
+      if (!isUnique(lookup)) want.add(lookup, [lookup.key]);
     }
-    const look = await this.#coherence.look([...keys]);
+    const first = await this.#sight(want, false);
 
     const misses: Miss[] = [];
     const astray: Lookup[] = [];
-    const rows: { readonly lookup: Lookup; readonly hint: Hint }[] = [];
-    const decide = (lookup: Lookup, judge: () => Verdict, looked: Look): void => {
+    const again: { readonly lookup: Lookup; readonly hint: Hint | ListHint; readonly round: number }[] = [];
+    const decide = (lookup: Lookup, judge: () => Verdict, look: Look, round: number): void => {
       const verdict = judge();
       switch (verdict.state) {
         case 'hit':
-          this.#hit(lookup, verdict.values, judge);
+          this.#hit(lookup, verdict.content, judge);
           break;
         case 'row':
-          rows.push({ lookup, hint: verdict.hint });
+        case 'rows':
+          again.push({ lookup, hint: verdict.hint, round });
           break;
         case 'astray':
           astray.push(lookup);
           break;
         case 'miss':
-          misses.push(this.#missOf(lookup, verdict, looked, needsEpoch(lookup.cache) && !hints.has(lookup)));
+          misses.push(this.#missOf(lookup, verdict, look, needsEpoch(lookup.cache) && !hints.has(lookup)));
       }
     };
-    for (const lookup of lookups) decide(lookup, () => this.#judge(lookup, look, hints.get(lookup)), look);
+    for (const lookup of lookups) {
+      const sight = lookup.page === undefined ? first : lookup.page.over(first);
+      const { look } = sight;
+      const { cache } = lookup;
+      decide(
+        lookup,
+        () => (cache.kind === 'list' ? this.#judgeList(lookup, cache, sight, listHints.get(lookup), 0) : this.#judge(lookup, look, hints.get(lookup))),
+        look,
+        0,
+      );
+    }
 
-    if (rows.length > 0) {
-      const wanted = new Set(rows.flatMap(({ lookup, hint }) => [hint.rowKey, lookup.cache.model.tableKeys.generation]));
-      const second = await this.#coherence.look([...wanted]);
-      const both: Look = (key) => (wanted.has(key) ? second(key) : look(key));
-      for (const { lookup, hint } of rows) {
-        decide(lookup, () => this.#judgeRow(lookup, lookup.cache as SimpleCache, hint, both, true), both);
+    while (again.length > 0) {
+      const open = again.splice(0);
+      const more = new Wanted();
+      for (const { lookup, hint } of open) {
+        const { cache } = lookup;
+        more.add(lookup, cache.stamps);
+        if ('rowKey' in hint) {
+          more.add(lookup, [hint.rowKey]);
+          continue;
+        }
+        more.add(lookup, [lookup.key, ...hint.rowKeys]);
+        more.steadily(lookup, hint.epoch);
+      }
+      const second = await this.#sight(more, true);
+      for (const { lookup, hint, round } of open) {
+        const { cache } = lookup;
+        const { look: found, steady } = lookup.page === undefined ? second : lookup.page.over(second);
+        const seen = new Set(more.of(lookup));
+        const both: Look = (key) => (seen.has(key) ? found : lookup.page === undefined ? first.look : lookup.page.over(first).look)(key);
+        decide(
+          lookup,
+          () =>
+            'rowKey' in hint || cache.kind !== 'list'
+              ? this.#judgeRow(lookup, cache as SimpleCache, hint as Hint, both, true)
+              : this.#judgeList(lookup, cache, { look: both, steady }, hint, round + 1),
+          both,
+          round + 1,
+        );
       }
     }
     for (const lookup of astray) {
@@ -231,105 +341,196 @@ export class Loader {
     if (misses.length > 0) await this.#miss(misses);
   }
 
+  /**
+   * Looks at what is wanted and on no page.
+   * @param insist of lists that are known to be there: what they lead to is worth another look
+   */
+  async #sight(wanted: Wanted, insist: boolean): Promise<Sight> {
+    const { keys, epochs } = wanted;
+    if (epochs.size > 0) return this.#coherence.survey([...keys], epochs, insist);
+    if (keys.size === 0) return nothingSeen;
+    return { look: await this.#coherence.look([...keys]), steady: nothingSeen.steady };
+  }
+
   // ---- Judging what a look showed -------------------------------------------------------------
 
   #hintOf(lookup: Lookup): Hint | undefined {
-    if (lookup.ignoreHint || lookup.cache.kind === 'custom' || lookup.cache.primary) return undefined;
+    if (lookup.ignoreHint || lookup.cache.kind !== 'simple' || lookup.cache.primary) return undefined;
     return this.#hints.get(lookup.id);
   }
 
   #judge(lookup: Lookup, look: Look, hint: Hint | undefined): Verdict {
     const { cache } = lookup;
-    if (lookup.mode === 'refresh') return { state: 'miss', target: lookup.key, hint: undefined };
-    if (cache.kind === 'custom') return this.#judgeResult(lookup, cache, look);
+    if (lookup.mode === 'refresh' || cache.kind === 'list') return missOn(lookup.key);
+    if (cache.kind === 'result') return this.#judgeResult(lookup, cache, look);
     if (cache.primary) return this.#judgePrimary(lookup, cache, look);
     if (hint !== undefined && isUnique(lookup)) return this.#judgeRow(lookup, cache, hint, look, false);
     return this.#judgeIndex(lookup, cache, look, hint);
   }
 
   #judgePrimary(lookup: Lookup, cache: SimpleCache, look: Look): Verdict {
-    const miss: Verdict = { state: 'miss', target: lookup.key, hint: undefined };
     const asked = cache.primaryKeyOf(lookup.values);
     return (
-      this.#read(lookup, cache.model.fingerprint, lookup.key, look, (body) => {
+      this.#read(lookup, cache, lookup.key, look, (body, { token }): Verdict => {
         const row = rowOf(body, asked, cache);
-        return row === 'other' ? miss : { state: 'hit', values: row };
-      }) ?? miss
+        if (row === 'other') return missOn(lookup.key);
+        this.#coherence.remember(lookup.key, token);
+        return { state: 'hit', content: row };
+      }) ?? missOn(lookup.key)
     );
   }
 
   #judgeIndex(lookup: Lookup, cache: SimpleCache, look: Look, hint: Hint | undefined): Verdict {
-    const miss: Verdict = { state: 'miss', target: lookup.key, hint: undefined };
     return (
-      this.#read(lookup, cache.fingerprint, lookup.key, look, ([asked, primaryKey, rowValues]) => {
+      this.#read(lookup, cache, lookup.key, look, ([asked, primaryKey, rowValues], { token }): Verdict => {
         if (!isCanonical(asked)) throw new CorruptPayload('an index entry of another shape');
         if (primaryKey === undefined) {
-          return sameValues(asked, lookup.values) ? { state: 'hit', values: null } : miss;
+          if (!sameValues(asked, lookup.values)) return missOn(lookup.key);
+          this.#coherence.remember(lookup.key, token);
+          return { state: 'hit', content: null };
         }
         if (!isCanonical(primaryKey) || !isCanonical(rowValues) || primaryKey.length !== cache.model.primaryKey.length) {
           throw new CorruptPayload('an index entry of another shape');
         }
         // Another spelling of the bucket: only the database knows whether it is the same row.
-        if (!sameValues(asked, lookup.values) && !sameValues(rowValues, lookup.values)) return miss;
+        if (!sameValues(asked, lookup.values) && !sameValues(rowValues, lookup.values)) return missOn(lookup.key);
         const found: Hint = { rowKey: cache.model.rowKey(primaryKey), primaryKey, rowValues };
         return found.rowKey === hint?.rowKey
           ? this.#judgeRow(lookup, cache, found, look, true)
           : { state: 'row', hint: found };
-      }) ?? miss
+      }) ?? missOn(lookup.key)
     );
   }
 
   #judgeRow(lookup: Lookup, cache: SimpleCache, hint: Hint, look: Look, viaIndex: boolean): Verdict {
-    // The lease goes to the row's key: the index entry (or hint) is right as far as it is known.
-    const miss: Verdict = { state: 'miss', target: hint.rowKey, hint };
     return (
-      this.#read(lookup, cache.model.fingerprint, hint.rowKey, look, (body) => {
+      this.#readRow(lookup, cache, hint.rowKey, look, (body, { token }): Verdict => {
         const values = rowOf(body, hint.primaryKey, cache);
         const key = values === 'other' || values === null ? undefined : cache.model.keyValuesAt(values, cache.columns);
         if (key === undefined || !sameValues(key, hint.rowValues)) {
           // The row is gone or was renamed.
-          return viaIndex ? { state: 'miss', target: lookup.key, hint: undefined } : { state: 'astray' };
+          return viaIndex ? missOn(lookup.key) : { state: 'astray' };
         }
         // A hint that was used is the one that is remembered.
         if (viaIndex) this.#hints.set(lookup.id, hint);
-        return { state: 'hit', values: values as readonly unknown[] };
-      }) ?? miss
+        this.#coherence.remember(hint.rowKey, token);
+        return { state: 'hit', content: values };
+      }) ??
+      // The lease goes to the row's key: the index entry (or hint) is right as far as it is known.
+      missOn(hint.rowKey, hint)
     );
   }
 
-  #judgeResult(lookup: Lookup, cache: CustomCache, look: Look): Verdict {
-    const miss: Verdict = { state: 'miss', target: lookup.key, hint: undefined };
+  #judgeResult(lookup: Lookup, cache: ResultCache, look: Look): Verdict {
     return (
-      this.#read(lookup, cache.fingerprint, lookup.key, look, ([asked, cells]) => {
-        if (!isCanonical(asked)) throw new CorruptPayload('a result entry of another shape');
-        if (!sameValues(asked, lookup.values)) return miss;
-        return { state: 'hit', values: cells === undefined ? null : cache.model.hydrator.values(cells) };
-      }) ?? miss
+      this.#read(lookup, cache, lookup.key, look, (body, { token }): Verdict => {
+        const content = contentOf(body, lookup, cache);
+        if (content === undefined) return missOn(lookup.key);
+        this.#coherence.remember(lookup.key, token);
+        return { state: 'hit', content };
+      }) ?? missOn(lookup.key)
     );
   }
 
-  /** Hands the body of a valid value to `judge`; `undefined` for everything else. */
-  #read(
+  /**
+   * A list counts if each of its rows is there and still has the key values, and if no write to the
+   * table was finished between the first and the last of these looks: rows of one moment, as one
+   * statement would have found them.
+   * @param hint the rows that were looked at
+   */
+  #judgeList(lookup: Lookup, cache: ListCache, { look, steady }: Sight, hint: ListHint | undefined, round: number): Verdict {
+    if (lookup.mode === 'refresh') return missOn(lookup.key);
+    const { model } = cache;
+    return (
+      this.#read(lookup, cache, lookup.key, look, ([asked, primaryKeys], { token }): Verdict => {
+        if (!isCanonical(asked) || !Array.isArray(primaryKeys)) throw new CorruptPayload('a list entry of another shape');
+        if (!sameValues(asked, lookup.values)) return missOn(lookup.key);
+        const rowKeys = primaryKeys.map((primaryKey: unknown) => {
+          if (!isCanonical(primaryKey) || primaryKey.length !== model.primaryKey.length) {
+            throw new CorruptPayload('a list entry of another shape');
+          }
+          return model.rowKey(primaryKey);
+        });
+        const epoch = steady(model.tableKeys.epoch);
+        const looked = new Set(hint?.rowKeys);
+        if (rowKeys.some((key) => !looked.has(key)) || (epoch === undefined && rowKeys.length > 0)) {
+          return round < maxListRounds ? { state: 'rows', hint: { rowKeys, epoch } } : missOn(lookup.key);
+        }
+        const rows: unknown[] = [];
+        for (const [at, rowKey] of rowKeys.entries()) {
+          const row = this.#readRow(lookup, cache, rowKey, look, (body, seen) => {
+            const values = rowOf(body, primaryKeys[at] as readonly Canonical[], cache);
+            if (values === 'other' || values === null || !hasKey(values, lookup, cache)) return undefined;
+            this.#coherence.remember(rowKey, seen.token);
+            return values;
+          });
+          if (row === undefined) return missOn(lookup.key);
+          rows.push(row);
+        }
+        this.#listHints.set(lookup.id, { rowKeys, epoch });
+        this.#coherence.remember(lookup.key, token);
+        return { state: 'hit', content: rows };
+      }) ?? missOn(lookup.key)
+    );
+  }
+
+  /** The value that a write has outdated, where the cache may still answer with it. */
+  #judgeOutdated(lookup: Lookup, look: Look): Verdict | undefined {
+    const { cache } = lookup;
+    const last = lastKeyOf(lookup);
+    if (last === undefined || cache.kind !== 'result') return undefined;
+    const seen = look(last);
+    if (seen.state !== 'outdated') return undefined;
+    const asValue: Look = (key) => (key === last ? { ...seen, state: 'value', text: valueText(seen.text) } : look(key));
+    return this.#read(lookup, cache, last, asValue, (body) => {
+      const content = contentOf(body, lookup, cache);
+      return content === undefined ? undefined : { state: 'hit', content };
+    });
+  }
+
+  /** Hands the body of a valid entry of the cache's own to `judge`; `undefined` for everything else. */
+  #read<T>(
     lookup: Lookup,
-    fingerprint: string,
+    cache: BoundCache,
     key: string,
     look: Look,
-    judge: (body: readonly unknown[]) => Verdict,
-  ): Verdict | undefined {
+    judge: (body: readonly unknown[], seen: { readonly token: string }) => T | undefined,
+  ): T | undefined {
+    return this.#readUnder(lookup, cache.fingerprint, cache.stamps, key, look, judge);
+  }
+
+  /** The same for a row entry. */
+  #readRow<T>(
+    lookup: Lookup,
+    { model }: BoundCache,
+    key: string,
+    look: Look,
+    judge: (body: readonly unknown[], seen: { readonly token: string }) => T | undefined,
+  ): T | undefined {
+    return this.#readUnder(lookup, model.fingerprint, model.stamps, key, look, judge);
+  }
+
+  #readUnder<T>(
+    lookup: Lookup,
+    fingerprint: string,
+    [first, second]: readonly [string, second?: string],
+    key: string,
+    look: Look,
+    judge: (body: readonly unknown[], seen: { readonly token: string }) => T | undefined,
+  ): T | undefined {
     const seen = look(key);
     if (seen.state === 'foreign') {
       lookup.cache.counters.errors += 1;
       publish('corrupt', () => ({ key, cause: new CorruptPayload('not an entry of ours') }));
     }
     if (seen.state !== 'value') return undefined;
-    const generation = look(lookup.cache.model.tableKeys.generation);
-    if (generation.state !== 'stamp') return undefined;
-    const head = this.#headOf(fingerprint, generation.text);
+    const stamp = look(first);
+    const more = second === undefined ? undefined : look(second);
+    if (stamp.state !== 'stamp' || (more !== undefined && more.state !== 'stamp')) return undefined;
+    const head = this.#headOf(fingerprint, more === undefined ? stamp.text : joinedStamps(stamp.text, more.text));
     if (!seen.text.startsWith(head)) return undefined;
     try {
-      const verdict = judge(parseBody(seen.text, head.length));
-      if (verdict.state === 'hit') this.#coherence.remember(key, seen.token);
-      return verdict;
+      return judge(parseBody(seen.text, head.length), seen);
     } catch (cause) {
       if (!(cause instanceof CorruptPayload)) throw cause;
       lookup.cache.counters.errors += 1;
@@ -347,32 +548,37 @@ export class Loader {
     return head;
   }
 
-  /** Answers every waiter with an instance of its own; `judge` decodes once more for each further one. */
-  #hit(lookup: Lookup, values: readonly unknown[] | null, judge: () => Verdict): void {
+  #hit(lookup: Lookup, content: unknown, judge: () => Verdict): void {
     const { cache, waiters } = lookup;
     cache.counters.hits += waiters.length;
     publish('hit', () => ({ cache: cache.name, key: lookup.key }));
-    const { hydrator } = cache.model;
-    let own = values;
+    this.#present(lookup, content, judge);
+  }
+
+  /** Answers every waiter with an instance of its own; `judge` decodes once more for each further one. */
+  #present({ cache, waiters }: Lookup, content: unknown, judge: () => Verdict | undefined): void {
+    let own = content;
     for (let at = 0; at < waiters.length; at += 1) {
       if (at > 0) {
         const again = judge();
-        own = again.state === 'hit' ? again.values : null;
+        if (again?.state !== 'hit') throw new Error('The same look gave another answer.');
+        own = again.content;
       }
-      (waiters[at] as Waiter).resolve(own === null ? null : hydrator.instance(own));
+      (waiters[at] as Waiter).resolve(cache.present(own));
     }
   }
 
   // ---- Misses ---------------------------------------------------------------------------------
 
   #missOf(lookup: Lookup, verdict: Miss['verdict'], look: Look, sawEpoch: boolean): Miss {
-    const { generation, epoch } = lookup.cache.model.tableKeys;
+    const { stamps, model } = lookup.cache;
     return {
       lookup,
       verdict,
+      look,
       seen: look(verdict.target),
-      generation: look(generation),
-      epoch: sawEpoch ? look(epoch) : undefined,
+      stamps: stamps.map((key) => look(key as string)),
+      epoch: sawEpoch ? look(model.tableKeys.epoch) : undefined,
     };
   }
 
@@ -385,6 +591,7 @@ export class Loader {
       const { lookup } = miss;
       if (!lookup.counted) {
         lookup.counted = true;
+        if (lookup.page !== undefined) lookup.page.missed = true;
         lookup.cache.counters.misses += lookup.waiters.length;
         publish('miss', () => ({ cache: lookup.cache.name, key: lookup.key }));
       }
@@ -393,6 +600,15 @@ export class Loader {
         continue;
       }
       const flight = this.#flights.get(lookup.id);
+      if (flight !== undefined || miss.seen.state === 'lease' || miss.seen.state === 'marker') {
+        const judge = (): Verdict | undefined => this.#judgeOutdated(lookup, miss.look);
+        const outdated = judge();
+        if (outdated?.state === 'hit') {
+          lookup.cache.counters.outdated += lookup.waiters.length;
+          this.#present(lookup, outdated.content, judge);
+          continue;
+        }
+      }
       if (flight !== undefined) {
         joins.push(this.#join(miss, flight));
         continue;
@@ -406,11 +622,11 @@ export class Loader {
   }
 
   /** Decides how a miss is loaded; `undefined` if it waits for another process's fill instead. */
-  #prepare({ lookup, verdict, seen, generation, epoch }: Miss, now: number): Load | undefined {
+  #prepare({ lookup, verdict, seen, stamps, epoch }: Miss, now: number): Load | undefined {
     let bypass: BypassReason | undefined;
-    if (seen.state === 'unknown' || generation.state === 'unknown') {
+    if (seen.state === 'unknown' || stamps.some(({ state }) => state === 'unknown')) {
       bypass = this.#coherence.waiting > 0 ? 'undelivered-invalidation' : 'store-unavailable';
-    } else if (seen.state === 'marker' || generation.state === 'marker') {
+    } else if (seen.state === 'marker' || stamps.some(({ state }) => state === 'marker')) {
       bypass = 'write-in-flight';
     } else if (seen.state === 'lease') {
       lookup.waitUntil ??= now + this.#options.leaseWait;
@@ -430,11 +646,12 @@ export class Loader {
       flight,
       target: verdict.target,
       seen,
-      generationSeen: generation,
+      stampsSeen: stamps,
       epochSeen: epoch,
       hint: verdict.hint,
       since: performance.now(),
-      generation: generation.state === 'stamp' ? generation.text : undefined,
+      generation: undefined,
+      tableGeneration: undefined,
       lease: undefined,
       epoch: undefined,
       index: undefined,
@@ -456,10 +673,10 @@ export class Loader {
   }
 
   /** Shares a running load if no write was finished since it began; else looks again after it. */
-  async #join({ lookup, seen, generation }: Miss, flight: Flight): Promise<void> {
+  async #join({ lookup, seen, stamps }: Miss, flight: Flight): Promise<void> {
     const { witness } = flight;
     let fresh = false;
-    if (witness !== undefined && generation.state === 'stamp' && generation.text === witness.generation) {
+    if (witness !== undefined && joined(stamps) === witness.generation) {
       if (witness.key === lookup.key) {
         fresh = 'text' in seen && seen.text === witness.text;
       } else {
@@ -484,7 +701,7 @@ export class Loader {
     await Promise.all(
       lookup.waiters.map(async ({ resolve, reject }, at) => {
         try {
-          resolve(own && at === 0 ? outcome.instance : await outcome.copy());
+          resolve(own && at === 0 ? outcome.answer : await outcome.copy());
         } catch (error) {
           reject(error);
         }
@@ -502,9 +719,9 @@ export class Loader {
       for (const load of ready) groups.set(load.lookup.cache, [...(groups.get(load.lookup.cache) ?? []), load]);
       await Promise.all(
         Array.from(groups, ([cache, group]) =>
-          cache.kind === 'custom'
-            ? Promise.all(group.map((load) => this.#loadResult(cache, load)))
-            : this.#loadRows(cache, group),
+          cache.kind === 'simple'
+            ? this.#loadRows(cache, group)
+            : Promise.all(group.map((load) => (cache.kind === 'list' ? this.#loadList(cache, load) : this.#loadResult(cache, load)))),
         ),
       );
     } catch (error) {
@@ -524,7 +741,9 @@ export class Loader {
       load.since = performance.now();
       if (load.bypass === undefined) {
         targets.set(load.target, load.seen);
-        if (load.generation === undefined) generations.set(tableKeys.generation, load.generationSeen);
+        for (const [at, seen] of load.stampsSeen.entries()) {
+          if (seen.state !== 'stamp') generations.set(load.lookup.cache.stamps[at] as string, seen);
+        }
       }
       if (needsEpoch(load.lookup.cache) && load.bypass !== 'store-unavailable') {
         epochs.set(tableKeys.epoch, load.epochSeen ?? epochs.get(tableKeys.epoch));
@@ -551,7 +770,12 @@ export class Loader {
     const taken = new Set<string>();
     for (const load of loads) {
       const { tableKeys } = load.lookup.cache.model;
-      load.generation ??= stamps.get(tableKeys.generation);
+      const current = load.stampsSeen.map((seen, at) => {
+        const text = stamps.get(load.lookup.cache.stamps[at] as string);
+        return text === undefined ? seen : ({ state: 'stamp', text, token: '' } as const);
+      });
+      load.generation = joined(current);
+      load.tableGeneration = joined(current.slice(0, 1));
       load.epoch = stamps.get(tableKeys.epoch);
       if (load.bypass === undefined) {
         const lease = leases.get(load.target);
@@ -600,56 +824,65 @@ export class Loader {
 
   async #loadRows(cache: SimpleCache, loads: readonly Load[]): Promise<void> {
     const { model } = cache;
-    const began = performance.now();
     // Leases on what is asked for can be looked at (for their tokens) while the database answers.
     const early = loads.filter(({ lease }) => lease !== undefined && cache.primary).map(({ target }) => target);
-    const earlyLook = early.length > 0 ? this.#coherence.look(early) : undefined;
-    let found: (Model | null)[];
-    try {
-      found = await this.#gate.pass(() =>
-        findByKeys(model, cache, loads.map(({ lookup }) => lookup.values)),
-      );
-    } catch (error) {
-      await earlyLook;
-      await this.#fail(loads, error);
-      return;
-    }
-    publish('load', () => ({ cache: cache.name, lookups: loads.length, milliseconds: performance.now() - began }));
-    const results = loads.map((load, at) => this.#result(load, cache, found[at] ?? null));
+    const { results, earlyLook } = await this.#ask(cache, loads, early, () =>
+      findByKeys(model, cache, loads.map(({ lookup }) => lookup.values)),
+    );
+    if (results === undefined) return;
     await this.#fillRows(cache, loads, results, earlyLook);
     await Promise.all(loads.map((load, at) => this.#conclude(load, cache, results[at] as Result)));
   }
 
-  async #loadResult(cache: CustomCache, load: Load): Promise<void> {
-    const began = performance.now();
-    const earlyLook = load.lease === undefined ? undefined : this.#coherence.look([load.target]);
-    let result: Result;
-    try {
-      const instance = await this.#gate.pass(() => cache.compute(load.lookup.values));
-      publish('load', () => ({ cache: cache.name, lookups: 1, milliseconds: performance.now() - began }));
-      result = this.#result(load, cache, instance);
-    } catch (error) {
-      await earlyLook;
-      await this.#fail([load], error);
-      return;
-    }
+  async #loadResult(cache: ResultCache, load: Load): Promise<void> {
+    const early = load.lease === undefined ? [] : [load.target];
+    const { results, earlyLook } = await this.#ask(cache, [load], early, async () => [await cache.compute(load.lookup.values)]);
+    const result = results?.[0];
+    if (result === undefined) return;
     if (earlyLook !== undefined) {
       const body = result.cells === undefined ? undefined : bodyOf(load.lookup.values, result.cells);
-      await this.#fill(load, cache.fingerprint, await earlyLook, body, cache);
+      await this.#fill(load, cache.fingerprint, await earlyLook, body, cache, result.cells === null);
     }
     await this.#conclude(load, cache, result);
   }
 
-  /** The found row as cells, as far as it can be stored. */
-  #result(load: Load, cache: BoundCache, instance: Model | null): Result {
-    if (instance === null) return { instance, cells: null };
-    const { hydrator } = cache.model;
+  async #loadList(cache: ListCache, load: Load): Promise<void> {
+    const { results } = await this.#ask(cache, [load], [], async () => [await cache.compute(load.lookup.values)]);
+    const result = results?.[0];
+    if (result === undefined) return;
+    await this.#fillList(cache, load, result);
+    await this.#conclude(load, cache, result);
+  }
+
+  /** Asks the database, and looks at `early` meanwhile. Without results the loads have failed. */
+  async #ask(
+    cache: BoundCache,
+    loads: readonly Load[],
+    early: readonly string[],
+    ask: () => Promise<readonly unknown[]>,
+  ): Promise<{ readonly results?: readonly Result[]; readonly earlyLook?: Promise<Look> }> {
+    const began = performance.now();
+    const earlyLook = early.length > 0 ? this.#coherence.look(early) : undefined;
     try {
-      return { instance, cells: hydrator.dehydrate(instance) };
+      const found = await this.#gate.pass(ask);
+      publish('load', () => ({ cache: cache.name, lookups: loads.length, milliseconds: performance.now() - began }));
+      const results = loads.map((load, at) => this.#result(load, cache, found[at] ?? null));
+      return earlyLook === undefined ? { results } : { results, earlyLook };
+    } catch (error) {
+      await earlyLook;
+      await this.#fail(loads, error);
+      return {};
+    }
+  }
+
+  /** The answer as cells, as far as it can be stored. */
+  #result(load: Load, cache: BoundCache, answer: unknown): Result {
+    try {
+      return { answer, cells: cache.encode(answer) };
     } catch (cause) {
       if (!(cause instanceof NotSerialisable)) throw cause;
       this.#bypassed(load.lookup, 'not-serialisable');
-      return { instance, cells: undefined };
+      return { answer, cells: undefined };
     }
   }
 
@@ -666,31 +899,30 @@ export class Loader {
       await Promise.all(
         loads.map(async (load, at) => {
           if (load.lease === undefined) return;
-          const { cells, instance } = results[at] as Result;
-          await this.#fill(load, model.fingerprint, look, rowBody(cache, load.lookup, instance, cells), cache, cells === null);
+          const { cells, answer } = results[at] as Result;
+          await this.#fill(load, model.fingerprint, look, rowBody(cache, load.lookup, answer as Model | null, cells), cache, cells === null);
         }),
       );
       return;
     }
     // Found by another key: the row's lease can only be placed now (see coherence.ts, "epoch").
     const plans = loads.map((load, at) => this.#indexPlan(cache, load, results[at] as Result));
-    const rowLeases = new Map<string, string>();
+    const wanted = new Map<string, RowWanted>();
+    for (const { load, rowKey } of plans) {
+      if (rowKey === undefined || load.epoch === undefined || load.generation === undefined) continue;
+      if (load.lease === undefined || load.target === rowKey) continue;
+      const refresh = load.lookup.mode === 'refresh' || wanted.get(rowKey)?.refresh === true;
+      wanted.set(rowKey, { head: valueHead(model.fingerprint, load.generation), refresh });
+    }
+    const targets = plans.flatMap(({ load }) => (load.lease === undefined ? [] : [load.target]));
+    if (wanted.size === 0 && targets.length === 0) return;
     const since = Math.min(...loads.map((load) => load.since));
-    const keys = new Set<string>([model.tableKeys.epoch]);
-    for (const { load } of plans) if (load.lease !== undefined) keys.add(load.target);
-    const early = (): boolean => performance.now() - since < this.#coherence.lateLeaseLimit;
-    const seen = early() ? await this.#leaseRows(plans, rowLeases, keys) : undefined;
-    // Once more, now that they stand: this process may have been stopped in between.
-    const inTime = early();
-    for (const key of rowLeases.keys()) keys.add(key);
-    if (keys.size === 1) return;
-    const look = seen ?? (await this.#coherence.look([...keys]));
-    const epoch = look(model.tableKeys.epoch);
+    const { leases: rowLeases, look, epoch } = await this.#leaseRows(model, wanted, targets, since);
     const used = new Set<string>();
     const unused = new Map<string, string>();
     await Promise.all(
       plans.flatMap(({ load, rowKey, body, index }) => {
-        const quiet = inTime && epoch.state === 'stamp' && epoch.text === load.epoch;
+        const quiet = epoch !== undefined && epoch === load.epoch;
         const fills: Promise<void>[] = [];
         if (load.lease !== undefined) {
           if (load.hint === undefined) {
@@ -715,6 +947,40 @@ export class Loader {
     );
   }
 
+  /** Stores which rows are in a list, and those of the rows that are not stored yet. */
+  async #fillList(cache: ListCache, load: Load, { answer, cells }: Result): Promise<void> {
+    const { model } = cache;
+    const { lease, target, epoch, tableGeneration, lookup } = load;
+    if (lease === undefined || tableGeneration === undefined) return;
+    const primaryKeys = (answer as readonly Model[]).map((instance) => model.keyValues(instance, model.primaryKey));
+    if (cells === undefined || !primaryKeys.every((primaryKey) => primaryKey !== undefined)) {
+      await this.#coherence.abandon(new Map([[target, lease]]));
+      return;
+    }
+    const rows = new Map(primaryKeys.map((primaryKey, at) => [model.rowKey(primaryKey), [0, (cells as readonly unknown[])[at]] as const]));
+    const head = valueHead(model.fingerprint, tableGeneration);
+    const refresh = lookup.mode === 'refresh';
+    const wanted = epoch === undefined ? [] : Array.from(rows.keys(), (key) => [key, { head, refresh }] as const);
+    // A list that was there before mostly lacks one row.
+    const present = load.seen.state === 'value' ? await this.#coherence.look([...rows.keys()]) : undefined;
+    const lacking = wanted.filter(([key]) => {
+      const seen = present?.(key);
+      return refresh || seen?.state !== 'value' || !seen.text.startsWith(head);
+    });
+    const { leases, look, epoch: now } = await this.#leaseRows(model, new Map(lacking), [target], load.since);
+    const quiet = now !== undefined && now === epoch;
+    const fills = [this.#fill(load, cache.fingerprint, look, [lookup.values, primaryKeys], cache, primaryKeys.length === 0)];
+    if (!quiet) fills.push(this.#coherence.abandon(leases, look));
+    else {
+      for (const [key, rowLease] of leases) {
+        const row = { ...load, target: key, lease: rowLease, generation: tableGeneration };
+        fills.push(this.#fill(row, model.fingerprint, look, rows.get(key), cache));
+      }
+      this.#listHints.set(lookup.id, { rowKeys: [...rows.keys()], epoch });
+    }
+    await Promise.all(fills);
+  }
+
   /** The index entry led astray: it is replaced as it was seen before the query. */
   async #replaceIndex({ lookup, index, generation }: Load, cache: SimpleCache, body: IndexPlan['index']): Promise<void> {
     if (index === undefined || generation === undefined || body === undefined) return;
@@ -723,8 +989,9 @@ export class Loader {
   }
 
   /** What a load by another key than the primary has to store. */
-  #indexPlan(cache: SimpleCache, load: Load, { instance, cells }: Result): IndexPlan {
+  #indexPlan(cache: SimpleCache, load: Load, { answer, cells }: Result): IndexPlan {
     const { model } = cache;
+    const instance = answer as Model | null;
     if (instance === null) {
       this.#hints.delete(load.lookup.id);
       return { load, rowKey: undefined, body: undefined, index: [load.lookup.values] };
@@ -740,46 +1007,52 @@ export class Loader {
   }
 
   /**
-   * Places leases on rows that were found by another key. Resolves to a look at them and at `keys`
-   * that was made after the last lease, if there had to be one.
+   * Places leases on rows that were found by another key than their own, and looks at them, at
+   * `others` and at the table's epoch after the last lease.
+   * @param since when the last look before the query was made, in `performance.now()` milliseconds
+   * @returns `epoch` as it is then; undefined if it is too late to say that nothing came between
    */
   async #leaseRows(
-    plans: readonly IndexPlan[],
-    leases: Map<string, string>,
-    keys: ReadonlySet<string>,
-  ): Promise<Look | undefined> {
-    const wanted = new Set<string>();
-    for (const { load, rowKey } of plans) {
-      if (rowKey === undefined || load.epoch === undefined || load.generation === undefined) continue;
-      if (load.lease === undefined || load.target === rowKey) continue;
-      wanted.add(rowKey);
+    { tableKeys }: BoundCache['model'],
+    wanted: ReadonlyMap<string, RowWanted>,
+    others: readonly string[],
+    since: number,
+  ): Promise<{ readonly leases: ReadonlyMap<string, string>; readonly look: Look; readonly epoch: string | undefined }> {
+    const leases = new Map<string, string>();
+    const early = (): boolean => performance.now() - since < this.#coherence.lateLeaseLimit;
+    const keys = (): string[] => [...new Set([tableKeys.epoch, ...others, ...leases.keys()])];
+    let look: Look | undefined;
+    if (early() && wanted.size > 0) {
+      const again: string[] = [];
+      await Promise.all(
+        Array.from(wanted.keys(), async (key) => {
+          const lease = await this.#coherence.lease(key, { state: 'absent' });
+          if (lease === undefined) again.push(key);
+          else leases.set(key, lease);
+        }),
+      );
+      if (again.length > 0) {
+        // Something stands there: replace it unless it is in use or a value that may still be good.
+        look = await this.#coherence.look([...keys(), ...again]);
+        const placed = leases.size;
+        const seenAt = look;
+        await Promise.all(
+          again.map(async (key) => {
+            const seen = seenAt(key);
+            const { head, refresh } = wanted.get(key) as RowWanted;
+            if (seen.state === 'value' && seen.text.startsWith(head) && !refresh) return;
+            const lease = await this.#coherence.lease(key, seen);
+            if (lease !== undefined) leases.set(key, lease);
+          }),
+        );
+        if (leases.size > placed) look = undefined;
+      }
     }
-    if (wanted.size === 0) return undefined;
-    const again: string[] = [];
-    await Promise.all(
-      Array.from(wanted, async (key) => {
-        const lease = await this.#coherence.lease(key, { state: 'absent' });
-        if (lease === undefined) again.push(key);
-        else leases.set(key, lease);
-      }),
-    );
-    if (again.length === 0) return undefined;
-    // Something stands there: replace it unless it is in use or a value that may still be good.
-    const look = await this.#coherence.look([...new Set([...keys, ...leases.keys(), ...again])]);
-    const placed = leases.size;
-    const heads = new Map(
-      plans.map(({ load, rowKey }) => [rowKey, load.generation === undefined ? '' : valueHead(load.lookup.cache.model.fingerprint, load.generation)]),
-    );
-    const refreshed = new Set(plans.filter(({ load }) => load.lookup.mode === 'refresh').map(({ rowKey }) => rowKey));
-    await Promise.all(
-      again.map(async (key) => {
-        const seen = look(key);
-        if (seen.state === 'value' && seen.text.startsWith(heads.get(key) ?? '') && !refreshed.has(key)) return;
-        const lease = await this.#coherence.lease(key, seen);
-        if (lease !== undefined) leases.set(key, lease);
-      }),
-    );
-    return leases.size === placed ? look : undefined;
+    // Once more, now that they stand: this process may have been stopped in between.
+    const inTime = early();
+    look ??= await this.#coherence.look(keys());
+    const epoch = look(tableKeys.epoch);
+    return { leases, look, epoch: inTime && epoch.state === 'stamp' ? epoch.text : undefined };
   }
 
   /** Puts a body under the load's lease; takes the lease back if that cannot be done. */
@@ -799,31 +1072,27 @@ export class Loader {
       await this.#coherence.abandon(new Map([[target, lease]]));
       return;
     }
+    const lifetime = none ? Math.min(cache.timeout, cache.negativeTimeout) : cache.timeout;
     // An id that the database will choose is known to a writer only after the row was committed.
-    const seconds =
-      none && cache.kind === 'simple' && cache.model.autoIncrement && cache.primary
-        ? Math.min(cache.timeout, this.#options.writeLease)
-        : cache.timeout;
+    const chosenLater = none && cache.kind === 'simple' && cache.model.autoIncrement && cache.primary;
+    const seconds = chosenLater ? Math.min(lifetime, this.#options.writeLease) : lifetime;
     if (await this.#coherence.fill(target, lease, look(target), value, seconds)) cache.counters.fills += 1;
   }
 
-  async #conclude(load: Load, cache: BoundCache, { instance, cells }: Result): Promise<void> {
+  async #conclude(load: Load, cache: BoundCache, { answer, cells }: Result): Promise<void> {
     if (load.bypass !== undefined) this.#bypassed(load.lookup, load.bypass);
-    const { hydrator } = cache.model;
-    const own = instance === null ? null : hydrator.conceal(instance);
-    // A nested JSON value is the instance's own, which its caller may change at once.
-    const text = cells?.some((cell) => Array.isArray(cell) && cell[0] === 'j') === true ? JSON.stringify(cells) : undefined;
+    const own = cache.conceal(answer);
+    // What is nested in it is the answer's own, which its caller may change at once.
+    const text = cache.kind === 'result' || holdsObjects(cells) ? JSON.stringify(cells) : undefined;
     const outcome: Outcome & { state: 'found' } = {
       state: 'found',
-      instance: own,
+      answer: own,
       copy: async () => {
-        if (own === null) return null;
-        if (cells != null) return hydrator.instance(hydrator.values(text === undefined ? cells : JSON.parse(text)));
+        if (cells !== undefined) return cache.present(cache.decode(text === undefined ? cells : JSON.parse(text)));
         // It cannot be copied exactly: ask again.
         const { values } = load.lookup;
-        const copied =
-          cache.kind === 'custom' ? await cache.compute(values) : (await findByKeys(cache.model, cache, [values]))[0];
-        return copied == null ? null : hydrator.conceal(copied);
+        const copied = cache.kind === 'simple' ? (await findByKeys(cache.model, cache, [values]))[0] : await cache.compute(values);
+        return cache.conceal(copied ?? null);
       },
     };
     this.#end(load, outcome);
@@ -854,15 +1123,59 @@ export class Loader {
 interface Miss {
   readonly lookup: Lookup;
   readonly verdict: Verdict & { state: 'miss' };
+  readonly look: Look;
+  /** What the look showed under the target, and under the cache's stamps. */
   readonly seen: Seen;
-  readonly generation: Seen;
+  readonly stamps: readonly Seen[];
   readonly epoch: Seen | undefined;
 }
 
 interface Result {
-  readonly instance: Model | null;
-  /** The row's cells, null for no row, undefined if they cannot be stored. */
-  readonly cells: readonly unknown[] | null | undefined;
+  readonly answer: Answer;
+  /** The answer as it is stored, null for no row, undefined if it cannot be stored. */
+  readonly cells: unknown;
+}
+
+/** A row that is to be stored: what its value begins with, and whether one that is there is replaced. */
+interface RowWanted {
+  readonly head: string;
+  readonly refresh: boolean;
+}
+
+/** The keys that lookups of one batch want to see. */
+class Wanted {
+  /** What no page has. */
+  readonly keys = new Set<string>();
+  /** Tables whose lists are among them, with the epoch that they had last. */
+  readonly epochs = new Map<string, string | undefined>();
+  readonly #byLookup = new Map<Lookup, string[]>();
+
+  add(lookup: Lookup, keys: readonly (string | undefined)[]): void {
+    const { page } = lookup;
+    const own = this.#byLookup.get(lookup) ?? [];
+    for (const key of keys) {
+      if (key === undefined) continue;
+      own.push(key);
+      if (page === undefined) this.keys.add(key);
+      else {
+        page.wanted.add(key);
+        if (!page.has(key)) this.keys.add(key);
+      }
+    }
+    this.#byLookup.set(lookup, own);
+  }
+
+  /** Its keys shall be seen as they were at one moment. */
+  steadily(lookup: Lookup, known: string | undefined): void {
+    const { epoch } = lookup.cache.model.tableKeys;
+    this.add(lookup, [epoch]);
+    lookup.page?.epochs.set(epoch, known);
+    if (lookup.page?.has(epoch) !== true) this.epochs.set(epoch, this.epochs.get(epoch) ?? known);
+  }
+
+  of(lookup: Lookup): readonly string[] {
+    return this.#byLookup.get(lookup) ?? [];
+  }
 }
 
 interface IndexPlan {
@@ -874,6 +1187,12 @@ interface IndexPlan {
   readonly index: readonly unknown[] | undefined;
 }
 
+/** A list's rows are looked at again so often if a write was finished meanwhile. */
+const maxListRounds = 3;
+
+/** A hint of a list names so many rows, on average, before it takes the room of others. */
+const rowsPerHint = 20;
+
 /** After so many leases that could not be placed, the store is as good as down for this lookup. */
 const maxLeaseAttempts = 5;
 
@@ -882,7 +1201,38 @@ const exact = (value: Canonical): string => (value === null ? '-' : `=${value}`)
 
 const unseen: Look = () => ({ state: 'absent' });
 
-const needsEpoch = (cache: BoundCache): boolean => cache.kind === 'simple' && !cache.primary;
+const nothingSeen: Sight = { look: unseen, steady: () => undefined };
+
+const missOn = (target: string, hint?: Hint): Verdict => ({ state: 'miss', target, hint });
+
+/** Whether what it finds is rows that it could not lease before. */
+const needsEpoch = (cache: BoundCache): boolean => cache.kind === 'list' || (cache.kind === 'simple' && !cache.primary);
+
+/** The stamps' text, if all are there. */
+function joined([first, second]: readonly Seen[]): string | undefined {
+  if (first?.state !== 'stamp') return undefined;
+  if (second === undefined) return first.text;
+  return second.state === 'stamp' ? joinedStamps(first.text, second.text) : undefined;
+}
+
+const lastKeyOf = ({ cache, values, mode }: Lookup): string | undefined =>
+  cache.kind === 'result' && mode === 'read' ? cache.lastKeyFor(values) : undefined;
+
+/** The content of a result entry's body; `undefined` if it is another spelling's. */
+function contentOf([asked, cells]: readonly unknown[], { values }: Lookup, cache: ResultCache): unknown {
+  if (!isCanonical(asked)) throw new CorruptPayload('a result entry of another shape');
+  return sameValues(asked, values) ? cache.decode(cells ?? null) : undefined;
+}
+
+/** Whether a row has the key values asked for, as far as buckets tell. */
+function hasKey(row: readonly unknown[], { values }: Lookup, { model, columns }: ListCache): boolean {
+  const key = model.keyValuesAt(row, columns);
+  return key !== undefined && (sameValues(key, values) || sameValues(bucketsOf(columns, key), bucketsOf(columns, values)));
+}
+
+/** Whether cells hold values that are the answer's own: nested JSON. */
+const holdsObjects = (cells: unknown): boolean =>
+  Array.isArray(cells) ? cells[0] === 'j' || cells.some(holdsObjects) : typeof cells === 'object' && cells !== null;
 
 /** What a later reader must still see to share this load. */
 function witnessOf({ lookup, generation, lease, epoch, seen }: Load): Flight['witness'] {
@@ -905,7 +1255,7 @@ function isCanonical(value: unknown): value is readonly Canonical[] {
 function rowOf(
   [asked, cells]: readonly unknown[],
   primaryKey: readonly Canonical[],
-  { model }: SimpleCache,
+  { model }: BoundCache,
 ): unknown[] | null | 'other' {
   if (asked !== 0 && !isCanonical(asked)) throw new CorruptPayload('a row entry of another shape');
   if (cells === undefined) {
@@ -935,7 +1285,7 @@ function rowBody(
 }
 
 /** The body of a result entry. */
-function bodyOf(values: readonly Canonical[], cells: readonly unknown[] | null): readonly unknown[] {
+function bodyOf(values: readonly Canonical[], cells: unknown): readonly unknown[] {
   return cells === null ? [values] : [values, cells];
 }
 

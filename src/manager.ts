@@ -1,21 +1,23 @@
 /** `User.cache`: lookups by the declared key fields of one model. */
-import { Model, type ModelStatic } from 'sequelize';
+import { Model, type ModelStatic, type WhereOptions } from 'sequelize';
 import {
+  CacheNotRegisteredError,
   InvalidKeyValueError,
+  InvalidOptionError,
   NotFoundError,
   NotInCacheError,
   ScopedModelError,
   WrongModelError,
   type DoesNotExist,
 } from './errors.js';
-import type { BoundCache, SimpleCache } from './caches/bound-cache.js';
-import { doesNotExistOf, type AnyClass } from './caches/declarations.js';
+import type { BoundCache, ListCache, SimpleCache } from './caches/bound-cache.js';
+import { doesNotExistOf, managerClassOf, markManager, type AnyClass } from './caches/declarations.js';
 import { isInstanceOf } from './caches/instances.js';
-import { describeValues, resolveLookup } from './caches/parameters.js';
-import { registryOf, type BoundModel, type Registry } from './caches/registry.js';
+import { describeValues, resolveFilter, resolveLookup } from './caches/parameters.js';
+import { registryOf, registryOfClass, type BoundModel, type Registry } from './caches/registry.js';
 import type { Canonical } from './entries/key-types.js';
 import { show } from './options.js';
-import type { CacheQuery, CacheStats, ModelCacheStats, ReadOptions } from './types.js';
+import type { CacheClass, CacheManager, CacheQuery, CacheStats, ModelCacheStats, ReadOptions } from './types.js';
 
 /** Parameters of a lookup as they come in; `resolveLookup` checks them. */
 type Parameters = unknown;
@@ -72,6 +74,31 @@ export class Manager {
     };
   }
 
+  async filter(params: Parameters, options?: ReadOptions): Promise<Model[] | undefined> {
+    const { registry, cache, values } = this.#list(params);
+    return registry.read(cache, values, options) as Promise<Model[] | undefined>;
+  }
+
+  filterQuery(params: Parameters): CacheQuery<Model[]> {
+    const { registry, cache, values } = this.#list(params);
+    return {
+      key: cache.keyFor(values),
+      resolve: async (options) => {
+        const found = (await registry.read(cache, values, options)) as Model[] | undefined;
+        if (found === undefined) {
+          throw new NotInCacheError(`${cache.name} ${describeValues(cache.fields, values)} is not in the cache, and 'cacheOnly' was asked for.`);
+        }
+        return found;
+      },
+    };
+  }
+
+  async prefetch(instances: readonly Model[], associations: readonly string[], options: ReadOptions = {}): Promise<readonly Model[]> {
+    const { registry, bound } = this.#bound();
+    await registry.prefetch(bound, instances, associations, options);
+    return instances;
+  }
+
   getKey(key: Parameters): string {
     const { cache, values } = this.#resolve(key);
     return cache.keyFor(values);
@@ -92,6 +119,11 @@ export class Manager {
     await registry.invalidateKey(bound, cache, values);
   }
 
+  async invalidateWhere(where: WhereOptions): Promise<number> {
+    const { registry, bound } = this.#bound();
+    return registry.invalidateWhere(bound, where);
+  }
+
   async clear(): Promise<void> {
     const { registry, bound } = this.#bound();
     await registry.invalidateTable(bound);
@@ -99,7 +131,8 @@ export class Manager {
 
   stats(): ModelCacheStats {
     const { bound } = this.#bound();
-    return Object.fromEntries(bound.all.map((cache): [string, CacheStats] => [cache.name, cache.counters.snapshot()]));
+    const { all, timed, chains } = bound;
+    return Object.fromEntries([...all, ...timed, ...chains].map((cache): [string, CacheStats] => [cache.name, cache.counters.snapshot()]));
   }
 
   #bound(): { registry: Registry; bound: BoundModel } {
@@ -128,7 +161,14 @@ export class Manager {
   }
 
   #read({ registry, cache, values }: Resolved, options?: ReadOptions): Promise<Model | null | undefined> {
-    return registry.read(cache, values, options);
+    return registry.read(cache, values, options) as Promise<Model | null | undefined>;
+  }
+
+  #list(params: Parameters): { registry: Registry; cache: ListCache; values: readonly Canonical[] } {
+    const { registry, bound } = this.#bound();
+    const { columns, model } = bound.cached;
+    const isMember = (name: string): boolean => columns.has(name) || Object.hasOwn(model.associations, name);
+    return { registry, ...resolveFilter(model.name, bound.lists, isMember, params) };
   }
 
   #found({ cache, values }: Resolved, found: Model | null | undefined, NotFound: typeof DoesNotExist): Model {
@@ -139,9 +179,58 @@ export class Manager {
   }
 }
 
+markManager(Manager);
+
+/**
+ * The base of a model's own manager: a subclass adds methods to `User.cache`, and may declare what is
+ * cached of the model in static members of the same names as the options of `withCache`.
+ *
+ * @example
+ * class UserManager extends ModelCacheManager<User, 'username'> {
+ *   byMail(mail: string) {
+ *     return this.getOrNone({ username: mail.split('@')[0] ?? '' });
+ *   }
+ * }
+ * class User extends Model { static readonly cache = withCache(User, { keys: ['username'], manager: UserManager }); … }
+ */
+export const ModelCacheManager = Manager as unknown as new <
+  M extends Model,
+  S = never,
+  G extends string = never,
+  F = never,
+>(
+  model: ModelStatic<M>,
+) => CacheManager<M, S, G, F>;
+
 /** Whether a bare instance of the model can be a key value of the cache (an association to itself). */
 const takesModel = (cache: BoundCache, model: ModelStatic<Model>): boolean =>
   cache.fields.some(({ name }) => model.associations[name]?.target === model);
+
+/**
+ * Voids everything that is cached of a model, or of a cache class, at once in every process: for when
+ * what is computed has changed, or the data behind the cache's back. A class whose entries are rows
+ * (an `InstanceCache` without `getInstance`, `include` or `invalidation`) shares them with its model,
+ * which is void as a whole then.
+ * @throws CacheNotRegisteredError, CacheNotSetUpError
+ */
+export async function bumpVersion(target: ModelStatic<Model> | CacheClass): Promise<void> {
+  const given: unknown = target;
+  if (typeof given !== 'function') {
+    throw new InvalidOptionError(`bumpVersion takes a model or a cache class; received ${show(given)}.`);
+  }
+  if (!(given.prototype instanceof Model)) {
+    const registry = registryOfClass(target as CacheClass);
+    await registry.invalidateCache(registry.ofClass(target as CacheClass));
+    return;
+  }
+  const model = target as ModelStatic<Model>;
+  const registry = registryOf(model);
+  const bound = registry.of(model);
+  if (bound === undefined) {
+    throw new CacheNotRegisteredError(`Nothing of model ${model.name} is cached, so there is no version to bump. Declare its caches with withCache(${model.name}, …).`);
+  }
+  await registry.invalidateTable(bound);
+}
 
 const managers = new WeakMap<AnyClass, Manager>();
 
@@ -149,7 +238,8 @@ const managers = new WeakMap<AnyClass, Manager>();
 export function managerOf(model: AnyClass): Manager {
   const known = managers.get(model);
   if (known !== undefined) return known;
-  const manager = new Manager(model as unknown as ModelStatic<Model>);
+  const Own = (managerClassOf(model) ?? Manager) as typeof Manager;
+  const manager = new Own(model as unknown as ModelStatic<Model>);
   managers.set(model, manager);
   return manager;
 }

@@ -10,6 +10,19 @@ import type { Store } from './stores/store.js';
  */
 export type OnStoreFailure = 'available' | 'strict';
 
+/** What a write can do to the entries of a cache class that depend on it. */
+export const invalidations = ['OFF', 'UNSET', 'RESET', 'DYNAMIC'] as const;
+
+/**
+ * What a write does to the entries of a cache class that depend on it.
+ * - `'UNSET'`: they are void at once; the next read asks the database.
+ * - `'RESET'`: the same, and this process reads them anew right after the write, behind its back.
+ * - `'DYNAMIC'`: they are void, but for `allowtime` seconds readers are given the outdated answer while
+ *   one of them computes the new one.
+ * - `'OFF'`: nothing. Only the timeout ends them.
+ */
+export type Invalidation = (typeof invalidations)[number];
+
 /** Options of `setupCache(sequelize, options)`. */
 export interface SetupOptions {
   /**
@@ -28,6 +41,12 @@ export interface SetupOptions {
    * @default `dialect/host:port/database`, or the storage of SQLite
    */
   alias?: string;
+  /**
+   * Whether reads are answered from the cache. With `false` every read asks the database; writes go
+   * on voiding what other processes have cached, so that it can be switched off in one of them.
+   * @default true
+   */
+  enabled?: boolean;
   /** How long an entry is kept, in seconds. @default 604800 (one week) */
   timeout?: number;
   /** How long a marker outlives a crashed writer, in seconds, 2 to 300. @default 10 */
@@ -57,6 +76,7 @@ export interface SetupOptions {
 /** `SetupOptions` with every default filled in, frozen. */
 export interface ResolvedOptions {
   readonly prefix: string;
+  readonly enabled: boolean;
   readonly timeout: number;
   readonly writeLease: number;
   readonly lockWaitTimeout: number;
@@ -73,6 +93,7 @@ const knownOptions: ReadonlySet<string> = new Set<keyof SetupOptions>([
   'store',
   'prefix',
   'alias',
+  'enabled',
   'timeout',
   'writeLease',
   'lockWaitTimeout',
@@ -115,8 +136,13 @@ export function resolveOptions(given: SetupOptions, env: NodeJS.ProcessEnv): Res
       `Option 'onStoreFailure' must be 'available' or 'strict'; received ${show(onStoreFailure)}.`,
     );
   }
+  const enabled: unknown = given.enabled ?? true;
+  if (typeof enabled !== 'boolean') {
+    throw new InvalidOptionError(`Option 'enabled' must be true or false; received ${show(enabled)}.`);
+  }
   return Object.freeze({
     prefix,
+    enabled,
     onStoreFailure,
     timeout: wholeNumber('timeout', given.timeout, 604_800, 1, 31_536_000, 'seconds'),
     writeLease: wholeNumber('writeLease', given.writeLease, 10, 2, 300, 'seconds'),

@@ -90,14 +90,15 @@ export function setupCache(sequelize: Sequelize, options: SetupOptions = {}): Fl
     },
     stats: () =>
       Object.fromEntries(
-        Array.from(registry, ({ cached, all }) => [
+        Array.from(registry, ({ cached, all, timed, chains }) => [
           cached.name,
-          Object.fromEntries(all.map((cache) => [cache.name, cache.counters.snapshot()])),
+          Object.fromEntries([...all, ...timed, ...chains].map((cache) => [cache.name, cache.counters.snapshot()])),
         ]),
       ),
     close: (flushMs = 2000) => {
       closed ??= (async () => {
         statements.detach();
+        await registry.settled();
         registry.dispose();
         return coherence.close(flushMs);
       })();

@@ -17,8 +17,10 @@ import type {
   NonAttribute,
   NonNullFindOptions,
   Transaction,
+  WhereOptions,
 } from 'sequelize';
 import type { DoesNotExist } from './errors.js';
+import type { Invalidation } from './options.js';
 
 // ---- withCache --------------------------------------------------------------------------------
 
@@ -51,10 +53,12 @@ export interface WithCache {
     const S extends KeySpec<M, G> = never,
     G extends string = never,
     C extends CacheClass<M> = never,
+    const F extends KeySpec<M, G> = never,
+    P = object,
   >(
     model: ModelStatic<M>,
-    options: WithCacheOptions<M, S, G, C>,
-  ): CacheManager<M, S | Extract<SpecOfClass<C>, KeySpec<M, G>>, G>;
+    options: WithCacheOptions<M, S, G, C, F, P>,
+  ): CacheManager<M, S | Extract<SpecOfClass<C>, KeySpec<M, G>>, G, F> & Omit<P, keyof CacheManager<M>>;
 }
 
 /** A class that the mixin can extend: `Model` of Sequelize or sequelize-typescript, or an abstract base of models. */
@@ -72,6 +76,8 @@ export interface WithCacheOptions<
   S = KeySpec<M>,
   G extends string = never,
   C extends CacheClass<M> = CacheClass<M>,
+  F = KeySpec<M>,
+  P = object,
 > {
   /** The key fields to look the model up by: one field, or several that identify a row together. */
   readonly keys?: readonly S[] | undefined;
@@ -87,8 +93,18 @@ export interface WithCacheOptions<
   /** References to one of several models by a pair of columns. Each name becomes a key field. */
   // eslint-disable-next-line @typescript-eslint/consistent-indexed-object-style -- through `Record`, TypeScript loses sight of the tuple in `models`
   readonly genericForeignKeys?: { readonly [N in G]: GenericForeignKey<M> } | undefined;
+  /** The key fields to list the model by, with `filter`: as `keys`; an empty list is the whole table. */
+  readonly filters?: readonly F[] | undefined;
+  /** The long name of `filters`; pass one of them. */
+  readonly filterKeyFieldsList?: readonly F[] | undefined;
+  /** `belongsTo` associations whose getter (`participation.getEvent()`) reads the cache. */
+  readonly cachedForeignKeys?: readonly AssociationOf<M>[] | undefined;
+  /** A subclass of `ModelCacheManager`: its methods are on the model's `cache`. */
+  readonly manager?: ManagerClass<P> | undefined;
   /** Seconds that an entry is kept. @default 604800 (one week) */
   readonly timeout?: number | undefined;
+  /** Seconds that "there is none", or an empty list, is kept. @default `timeout` */
+  readonly negativeTimeout?: number | undefined;
   /** Raise it to void everything that was cached under the former one. */
   readonly version?: number | string | undefined;
 }
@@ -100,7 +116,13 @@ export interface WithCacheOptions<
  * @example
  * static cacheMeta = { keys: ['username'] } satisfies CacheMeta<User>;
  */
-export type CacheMeta<M extends Model, G extends string = never> = WithCacheOptions<M, KeySpec<M, G>, G>;
+export type CacheMeta<M extends Model, G extends string = never> = WithCacheOptions<M, KeySpec<M, G>, G, CacheClass<M>, KeySpec<M, G>>;
+
+/** A subclass of `ModelCacheManager`. */
+export type ManagerClass<P = object> = new (...args: never) => P;
+
+/** Names of associations, where the model declares its members; else any name. */
+export type AssociationOf<M extends Model> = [AssociationName<M>] extends [never] ? string : AssociationName<M>;
 
 /** A reference to a row of one of several models: a column for the model's name, a column for its primary key. */
 export interface GenericForeignKey<M extends Model> {
@@ -208,6 +230,12 @@ export interface ReadOptions<C extends boolean = boolean> {
 /** Result of a read with `cacheOnly`: `undefined` where the value is not in the cache. */
 export type NotCached<C extends boolean> = true extends C ? undefined : never;
 
+/** Options of `prefetch`. */
+export type PrefetchOptions = Pick<ReadOptions, 'transaction' | 'refresh'>;
+
+/** The parameters of `filter`: one object type for each declared combination. */
+export type FilterParams<M extends Model, F, G extends string = never> = KeyParams<M, F, G>;
+
 /** A lookup that has not been run. */
 export interface CacheQuery<T> {
   /** The store key that it reads, for debugging. */
@@ -229,14 +257,15 @@ export type ModelCache<
   M extends Model,
   S extends KeySpec<M, G> = never,
   G extends string = never,
-> = CacheManager<M, S, G>;
+  F extends KeySpec<M, G> = never,
+> = CacheManager<M, S, G, F>;
 
 /**
  * The manager of a model's caches, `User.cache`; {@link ModelCache} is this type with its names checked.
  */
 // `S` is not constrained here: comparing two managers, as TypeScript does for a list of models,
 // would take seconds of compile time to expand the constraint.
-export interface CacheManager<M extends Model, S = never, G extends string = never> {
+export interface CacheManager<M extends Model, S = never, G extends string = never, F = never> {
   /** The row with these key values. Rejects with the model's `DoesNotExist` if there is none. */
   get(key: KeyLookup<M, S, G>, options?: ReadOptions): Promise<M>;
   /** The row with these key values, or `null`; with `cacheOnly`, `undefined` if the cache does not know. */
@@ -253,12 +282,31 @@ export interface CacheManager<M extends Model, S = never, G extends string = nev
   ): Promise<(M | null | NotCached<C>)[]>;
   /** The lookup as an object that is run later. */
   getQuery(key: KeyLookup<M, S, G>): CacheQuery<M>;
+  /** The rows with these key values, of a combination that `filters` declares. In no particular order. */
+  filter<C extends boolean = false>(
+    params: FilterParams<M, F, G>,
+    options?: ReadOptions<C>,
+  ): Promise<M[] | NotCached<C>>;
+  /** The list as an object that is run later. */
+  filterQuery(params: FilterParams<M, F, G>): CacheQuery<M[]>;
+  /**
+   * Loads what these `cachedForeignKeys` refer to, for many instances in one round trip, and lays it on
+   * them as `include` would. Resolves to the instances.
+   */
+  prefetch<T extends M>(instances: readonly T[], foreignKeys: readonly AssociationOf<M>[], options?: PrefetchOptions): Promise<readonly T[]>;
   /** The store key of a lookup, for debugging. */
   getKey(key: KeyLookup<M, S, G>): string;
   /** Voids everything that is cached of this row. */
   invalidate(instance: M): Promise<void>;
   /** Voids what is cached under these key values. */
   invalidate(params: KeyParams<M, S, G>): Promise<void>;
+  /**
+   * Voids what is cached of the rows that match a condition now, in batches and without loading whole
+   * rows: for rows that another program changed. What depends on the values that they had before is
+   * not known, so results (counts, `getResult`, `getInstance`) of the model are void altogether.
+   * @returns how many rows
+   */
+  invalidateWhere(where: WhereOptions<Attributes<M>>): Promise<number>;
   /** Voids everything that is cached of the model's table, in every process. */
   clear(): Promise<void>;
   /** What was counted in this process, by the name of the cache class. */
@@ -283,6 +331,8 @@ export interface CacheStats {
   readonly invalidations: number;
   /** How many of these voided all entries of the table at once, because the write did not tell which rows it changes, or too many. */
   readonly tableInvalidations: number;
+  /** Reads answered with a value that a write had outdated, as `invalidation: 'DYNAMIC'` allows. */
+  readonly outdated: number;
 }
 
 /** Counters by the name of the cache class. */
@@ -304,9 +354,32 @@ export interface CacheClass<M extends Model = Model> {
   readonly keyFields: readonly string[];
   /** Seconds that an entry is kept. @default the model's, or one week */
   readonly timeout?: number | undefined;
+  /** Seconds that "there is none", or an empty list, is kept. @default the model's, or `timeout` */
+  readonly negativeTimeout?: number | undefined;
   /** Raise it to void everything that was cached under the former one. */
   readonly version?: number | string | undefined;
+  /** What a write does to the entries that depend on it. @default 'UNSET' */
+  readonly invalidation?: Invalidation | undefined;
+  /** With `'DYNAMIC'`: seconds for which an outdated answer may be given after a write. */
+  readonly allowtime?: number | undefined;
+  /** Of a `QuerysetCache`: attributes that the list is ordered by, each with its direction. */
+  readonly order?: ListOrder | undefined;
+  /** Of a `QuerysetCache`: the most rows that the list has. Needs an `order`. */
+  readonly limit?: number | undefined;
+  /** Of a related cache: an association's name, or several as `'event.venue'`. */
+  readonly relation?: string | undefined;
+  /** Of an `InstanceCache`: associations that are delivered with the instance. */
+  readonly include?: IncludeSpec | undefined;
 }
+
+/** `static order`: attributes, each with its direction. */
+export type ListOrder = readonly (string | readonly [attribute: string, direction?: string])[];
+
+/** `static include`: associations by name, with others in turn. */
+export type IncludeSpec = string | readonly (string | { readonly association: string; readonly include?: IncludeSpec })[];
+
+/** What JSON holds. */
+export type JsonValue = string | number | boolean | null | readonly JsonValue[] | { readonly [name: string]: JsonValue };
 
 /**
  * Registers a cache class: as a function, as a standard decorator and as a legacy one.
@@ -365,6 +438,10 @@ export type DefaultKeyValues<M extends Model = Model, K extends readonly string[
  */
 export type ResultOf<T, M extends Model> =
   IsCustom<T> extends true ? (T extends { getInstance(...args: never): infer R } ? Awaited<R> : never) : M;
+
+/** What `resolve()` of a `QuerysetCache` gives: the instances, or what an overridden `getResult` resolves to. */
+export type ResultOfQueryset<T, M extends Model> =
+  OverridesResult<T> extends true ? (T extends { getResult(...args: never): infer R } ? Awaited<R> : never) : M[];
 
 /**
  * `this.queryset()` in a cache class: reads of the model on the primary connection, never a
@@ -537,6 +614,17 @@ type PositionalArguments<M extends Model, K extends readonly string[]> =
 
 /** Whether a cache class instance overrides `getInstance`: its parameter then lacks the mark. */
 type IsCustom<T> = T extends { getInstance(...args: infer A): unknown }
+  ? A extends [infer V]
+    ? IsAny<V> extends true
+      ? true
+      : typeof defaultLookup extends keyof V
+        ? false
+        : true
+    : true
+  : true;
+
+/** The same for `getResult`. */
+type OverridesResult<T> = T extends { getResult(...args: infer A): unknown }
   ? A extends [infer V]
     ? IsAny<V> extends true
       ? true

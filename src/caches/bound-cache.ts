@@ -1,16 +1,25 @@
 /**
- * A cache class bound to a model of one Sequelize instance: key fields to columns, values to keys.
+ * A cache class bound to a model of one Sequelize instance: key fields to columns, values to keys,
+ * answers to what is stored of them.
  *
- * Two kinds so far. A *simple* cache answers with the row that has the key values; it is stored as
- * a row entry by primary key, and as an index entry that leads to it. A *custom* cache answers with
- * what its own `getInstance` returns; it is stored as a result entry.
+ * Three kinds. A *simple* cache answers with the row that has the key values; it is stored as a row
+ * entry by primary key, and as an index entry that leads to it. A *list* cache answers with all such
+ * rows; its entry names their primary keys, and each row is stored once, as a row entry. A *result*
+ * cache answers with anything else: what a `getInstance` or `getResult` of the user's returns, a
+ * count, whether there is a row; it is stored whole, as a result entry.
+ *
+ * Index and list entries are hints: they count only while the rows that they lead to have the key
+ * values asked for. So it takes a write that gives a row these values to outdate one, and none that
+ * takes them away. Results are outdated by both.
  */
 import type { Model, Transaction } from 'sequelize';
 import { fingerprintOf } from '../entries/envelope.js';
 import { keyOf, type KeySpace } from '../entries/keys.js';
 import type { Canonical } from '../entries/key-types.js';
+import { CorruptPayload } from '../entries/codec.js';
 import { bucketsOf, type CachedModel } from '../models/cached-model.js';
 import type { KeyColumn } from '../models/columns.js';
+import type { Invalidation } from '../options.js';
 import type { CacheStats } from '../types.js';
 import type { KeyField } from './key-fields.js';
 
@@ -23,11 +32,12 @@ export class Counters {
   errors = 0;
   invalidations = 0;
   tableInvalidations = 0;
+  outdated = 0;
 
   /** The counts as they are now. */
   snapshot(): CacheStats {
-    const { hits, misses, fills, bypasses, errors, invalidations, tableInvalidations } = this;
-    return { hits, misses, fills, bypasses, errors, invalidations, tableInvalidations };
+    const { hits, misses, fills, bypasses, errors, invalidations, tableInvalidations, outdated } = this;
+    return { hits, misses, fills, bypasses, errors, invalidations, tableInvalidations, outdated };
   }
 }
 
@@ -37,16 +47,41 @@ export interface CacheDeclaration {
   readonly fields: readonly KeyField[];
   /** Seconds. */
   readonly timeout: number;
+  /** Seconds that "there is none" is kept. */
+  readonly negativeTimeout: number;
   readonly version: string;
   readonly counters: Counters;
+  readonly invalidation: Invalidation;
+  /** Seconds that an outdated answer may be given; 0 for caches that never do. */
+  readonly allowtime: number;
 }
 
-abstract class Bound {
+/** Attributes, or all of them. */
+export type Attributes = ReadonlySet<string> | 'all';
+
+/**
+ * How answers are turned into what is stored and back. `content` is decoded, and becomes part of the
+ * one answer that `present` makes of it.
+ */
+export interface AnswerCodec {
+  /** @throws NotSerialisable */
+  encode(answer: unknown): unknown;
+  /** @throws CorruptPayload */
+  decode(cells: unknown): unknown;
+  present(content: unknown): unknown;
+  /** Takes from an answer of the database what was read for the cache only. */
+  conceal(answer: unknown): unknown;
+}
+
+abstract class Bound implements AnswerCodec {
   readonly name: string;
   readonly fields: readonly KeyField[];
   readonly columns: readonly KeyColumn[];
   readonly timeout: number;
+  readonly negativeTimeout: number;
   readonly counters: Counters;
+  readonly invalidation: Invalidation;
+  readonly allowtime: number;
 
   constructor(
     readonly model: CachedModel,
@@ -56,7 +91,10 @@ abstract class Bound {
     this.fields = declaration.fields;
     this.columns = declaration.fields.flatMap(({ columns }) => columns);
     this.timeout = declaration.timeout;
+    this.negativeTimeout = declaration.negativeTimeout;
     this.counters = declaration.counters;
+    this.invalidation = declaration.invalidation;
+    this.allowtime = declaration.allowtime;
   }
 
   /** The store key of key values in canonical form. */
@@ -64,18 +102,33 @@ abstract class Bound {
 
   /** Changes with whatever makes an older build's entries wrong. */
   abstract readonly fingerprint: string;
+
+  /** The keys of the stamps that an entry counts under: one or two. */
+  abstract readonly stamps: readonly [string, second?: string];
+
+  /** The attributes a change of which can give the cache another answer, beside those it is keyed on. */
+  abstract readonly watched: Attributes;
+
+  /** "There is none" is an error of `resolve`. */
+  abstract readonly rejectsNull: boolean;
+
+  abstract encode(answer: unknown): unknown;
+  abstract decode(cells: unknown): unknown;
+  abstract present(content: unknown): unknown;
+  abstract conceal(answer: unknown): unknown;
 }
 
 /** A cache of "the row that has these key values". */
 export class SimpleCache extends Bound {
   readonly kind = 'simple';
+  readonly rejectsNull = true;
   readonly fingerprint: string;
+  readonly stamps: readonly [string];
+  readonly watched: ReadonlySet<string>;
   /** The key fields are the primary key: the row entry answers, there is no index entry. */
   readonly primary: boolean;
   /** At most one row has the same key values, unless one of these is null. */
   readonly unique: boolean;
-  /** Several rows may have the same key values, so that the default scope's order chooses. */
-  readonly hasChoice: boolean;
   readonly #stem: string;
   readonly #order: readonly number[];
 
@@ -86,7 +139,9 @@ export class SimpleCache extends Bound {
     this.primary = names.length === primaryNames.length && primaryNames.every((name) => names.includes(name));
     this.unique = this.primary || isUnique(model, new Set(names));
     const attributes = model.model.getAttributes() as Readonly<Record<string, { readonly allowNull?: boolean } | undefined>>;
-    this.hasChoice = !this.primary && (!this.unique || names.some((name) => attributes[name]?.allowNull !== false));
+    // Where several rows may have the same key values, the default scope's order chooses.
+    const hasChoice = !this.primary && (!this.unique || names.some((name) => attributes[name]?.allowNull !== false));
+    this.watched = hasChoice ? new Set([...model.scope.visibility, ...model.scope.order]) : model.scope.visibility;
     // Index entries are keyed by column, not by class, so caches on the same fields share them.
     const sorted = [...names].sort();
     const target = this.primary ? primaryNames : sorted;
@@ -95,6 +150,7 @@ export class SimpleCache extends Bound {
     this.fingerprint = this.primary
       ? model.fingerprint
       : fingerprintOf([model.fingerprint, sorted, declaration.version]);
+    this.stamps = [model.tableKeys.generation];
   }
 
   keyFor(values: readonly Canonical[]): string {
@@ -108,38 +164,210 @@ export class SimpleCache extends Bound {
     return this.#ordered(values);
   }
 
+  /** A primary key's values in the order of the key fields. Only where `primary`. */
+  valuesOfPrimaryKey(primaryKey: readonly Canonical[]): readonly Canonical[] {
+    if (this.#order.length === 1) return primaryKey;
+    const values: Canonical[] = [];
+    for (const [at, to] of this.#order.entries()) values[to] = primaryKey[at] as Canonical;
+    return values;
+  }
+
   #ordered(values: readonly Canonical[]): readonly Canonical[] {
     return this.#order.length === 1 ? values : this.#order.map((at) => values[at] as Canonical);
   }
+
+  encode(answer: unknown): unknown {
+    return encodeInstance(this.model, answer);
+  }
+
+  decode(cells: unknown): unknown {
+    return decodeInstance(this.model, cells);
+  }
+
+  present(content: unknown): unknown {
+    return presentInstance(this.model, content);
+  }
+
+  conceal(answer: unknown): unknown {
+    return concealInstance(this.model, answer);
+  }
 }
 
-/** Computes the answer of a custom cache. */
-export type Compute = (values: readonly Canonical[], transaction?: Transaction | null) => Promise<Model | null>;
+/** Computes the answer of a cache that is not a simple one. */
+export type Compute = (values: readonly Canonical[], transaction?: Transaction | null) => Promise<unknown>;
 
-/** A cache of what an overridden `getInstance` returns. */
-export class CustomCache extends Bound {
-  readonly kind = 'custom';
+/** Which rows a list has beside those with other key values, and in which order. */
+export interface ListShape {
+  /** The attributes that it is ordered by. */
+  readonly order: ReadonlySet<string>;
+  /** Says all of it, for fingerprints. */
+  readonly description: string;
+}
+
+/** A cache of "the rows that have these key values". */
+export class ListCache extends Bound {
+  readonly kind = 'list';
+  readonly rejectsNull = false;
   readonly fingerprint: string;
+  readonly stamps: readonly [string, string];
+  readonly watched: ReadonlySet<string>;
   readonly #stem: string;
 
   constructor(
     model: CachedModel,
     declaration: CacheDeclaration,
     keys: KeySpace,
+    shape: ListShape,
+    /** Resolves to the instances. */
     readonly compute: Compute,
   ) {
     super(model, declaration);
-    this.#stem = keys.stem('result', declaration.name);
-    this.fingerprint = fingerprintOf([model.fingerprint, declaration.name, this.columns.map(({ name }) => name), declaration.version]);
+    this.#stem = keys.stem('list', declaration.name);
+    this.watched = new Set([...model.scope.visibility, ...model.scope.order, ...shape.order]);
+    this.fingerprint = fingerprintOf([model.fingerprint, this.columns.map(({ name }) => name), shape.description, declaration.version]);
+    this.stamps = [model.tableKeys.generation, keys.single('version', declaration.name)];
   }
 
   keyFor(values: readonly Canonical[]): string {
     return keyOf(this.#stem, bucketsOf(this.columns, values));
   }
+
+  encode(answer: unknown): unknown {
+    return encodeList(this.model, answer);
+  }
+
+  decode(cells: unknown): unknown {
+    return decodeList(this.model, cells);
+  }
+
+  present(content: unknown): unknown {
+    return presentList(this.model, content);
+  }
+
+  conceal(answer: unknown): unknown {
+    return concealList(this.model, answer);
+  }
 }
 
-/** A cache of either kind. */
-export type BoundCache = SimpleCache | CustomCache;
+/** What a result cache stores, and what its answers depend on. */
+export interface ResultShape extends AnswerCodec {
+  readonly compute: Compute;
+  readonly watched: Attributes;
+  /** "There is none" is an error of `resolve`. */
+  readonly rejectsNull: boolean;
+  /** Says what the result is, for fingerprints. */
+  readonly description: string;
+}
+
+/** A cache of whatever can be computed from the rows that have these key values. */
+export class ResultCache extends Bound {
+  readonly kind = 'result';
+  readonly fingerprint: string;
+  readonly stamps: readonly [string, second?: string];
+  readonly watched: Attributes;
+  readonly compute: Compute;
+  readonly rejectsNull: boolean;
+  readonly #shape: ResultShape;
+  readonly #stem: string;
+  readonly #lastStem: string;
+
+  constructor(model: CachedModel, declaration: CacheDeclaration, keys: KeySpace, shape: ResultShape) {
+    super(model, declaration);
+    this.#shape = shape;
+    this.compute = shape.compute;
+    this.watched = shape.watched;
+    this.rejectsNull = shape.rejectsNull;
+    this.#stem = keys.stem('result', declaration.name);
+    this.#lastStem = keys.stem('last', declaration.name);
+    this.fingerprint = fingerprintOf([
+      model.fingerprint,
+      declaration.name,
+      this.columns.map(({ name }) => name),
+      shape.description,
+      declaration.version,
+    ]);
+    const version = keys.single('version', declaration.name);
+    // What only its timeout ends is not ended by the table's writes either.
+    this.stamps = declaration.invalidation === 'OFF' ? [version] : [model.tableKeys.generation, version];
+  }
+
+  keyFor(values: readonly Canonical[]): string {
+    return keyOf(this.#stem, bucketsOf(this.columns, values));
+  }
+
+  /** Where the value that a write has outdated is kept; `undefined` unless the cache answers with it. */
+  lastKeyFor(values: readonly Canonical[]): string | undefined {
+    return this.allowtime === 0 ? undefined : keyOf(this.#lastStem, bucketsOf(this.columns, values));
+  }
+
+  encode(answer: unknown): unknown {
+    return this.#shape.encode(answer);
+  }
+
+  decode(cells: unknown): unknown {
+    return this.#shape.decode(cells);
+  }
+
+  present(content: unknown): unknown {
+    return this.#shape.present(content);
+  }
+
+  conceal(answer: unknown): unknown {
+    return this.#shape.conceal(answer);
+  }
+}
+
+/** A cache of any kind. */
+export type BoundCache = SimpleCache | ListCache | ResultCache;
+
+/** An instance, or null, as a row's cells. */
+export const instanceCodec = (model: CachedModel): AnswerCodec => ({
+  encode: (answer) => encodeInstance(model, answer),
+  decode: (cells) => decodeInstance(model, cells),
+  present: (content) => presentInstance(model, content),
+  conceal: (answer) => concealInstance(model, answer),
+});
+
+/** Instances as lists of cells. */
+export const listCodec = (model: CachedModel): AnswerCodec => ({
+  encode: (answer) => encodeList(model, answer),
+  decode: (cells) => decodeList(model, cells),
+  present: (content) => presentList(model, content),
+  conceal: (answer) => concealList(model, answer),
+});
+
+function encodeInstance({ hydrator }: CachedModel, answer: unknown): unknown {
+  return answer === null ? null : hydrator.dehydrate(answer as Model);
+}
+
+function decodeInstance({ hydrator }: CachedModel, cells: unknown): unknown {
+  return cells === null ? null : hydrator.values(cells);
+}
+
+function presentInstance({ hydrator }: CachedModel, content: unknown): unknown {
+  return content === null ? null : hydrator.instance(content as readonly unknown[]);
+}
+
+function concealInstance({ hydrator }: CachedModel, answer: unknown): unknown {
+  return answer === null ? null : hydrator.conceal(answer as Model);
+}
+
+function encodeList({ hydrator }: CachedModel, answer: unknown): unknown {
+  return (answer as readonly Model[]).map((instance) => hydrator.dehydrate(instance));
+}
+
+function decodeList({ hydrator }: CachedModel, cells: unknown): unknown {
+  if (!Array.isArray(cells)) throw new CorruptPayload('a list of another shape');
+  return cells.map((row) => hydrator.values(row));
+}
+
+function presentList({ hydrator }: CachedModel, content: unknown): unknown {
+  return (content as readonly (readonly unknown[])[]).map((values) => hydrator.instance(values));
+}
+
+function concealList({ hydrator }: CachedModel, answer: unknown): unknown {
+  return (answer as readonly Model[]).map((instance) => hydrator.conceal(instance));
+}
 
 /** Whether the model says that at most one row has the same values in these attributes. */
 function isUnique({ model }: CachedModel, names: ReadonlySet<string>): boolean {

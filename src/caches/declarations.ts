@@ -8,10 +8,11 @@
 import { Model, type ModelStatic } from 'sequelize';
 import { AlreadyCachedError, DoesNotExist, InvalidCacheClassError, InvalidOptionError } from '../errors.js';
 import { show, wholeNumber } from '../options.js';
-import type { CacheClass, WithCacheOptions } from '../types.js';
+import type { CacheClass, ManagerClass, WithCacheOptions } from '../types.js';
+import { familyOf } from './answers.js';
 
 /** Options of a model, whatever its type. */
-export type ModelOptions = WithCacheOptions<Model, string | readonly string[], string>;
+export type ModelOptions = WithCacheOptions<Model, string | readonly string[], string, CacheClass, string | readonly string[]>;
 
 /** A class that can have a declaration: a model, or a base class of models. */
 export type AnyClass = abstract new (...args: never[]) => unknown;
@@ -56,7 +57,7 @@ function checkClass(cacheClass: CacheClass): AnyClass {
   const given: unknown = cacheClass;
   if (typeof given !== 'function' || typeof (given.prototype as { readonly resolve?: unknown } | undefined)?.resolve !== 'function') {
     throw new InvalidCacheClassError(
-      `A cache class is a class that extends InstanceCache; received ${show(given)}${given === undefined ? ". Is it defined later? Then use the function form, 'caches: () => […]'" : ''}.`,
+      `A cache class is a class that extends InstanceCache, QuerysetCache or one of their kin; received ${show(given)}${given === undefined ? ". Is it defined later? Then use the function form, 'caches: () => […]'" : ''}.`,
     );
   }
   const { model, keyFields } = cacheClass as { readonly model?: unknown; readonly keyFields?: unknown };
@@ -67,9 +68,11 @@ function checkClass(cacheClass: CacheClass): AnyClass {
   if (typeof model !== 'function' || !((model as AnyClass).prototype instanceof Model)) {
     throw new InvalidCacheClassError(`Cache class ${name} needs 'static model = …', the model whose instance it caches; received ${show(model)}.`);
   }
-  if (!Array.isArray(keyFields) || keyFields.length === 0 || !keyFields.every((field) => typeof field === 'string')) {
+  const family = familyOf(cacheClass);
+  const wholeTable = family === 'queryset' || family === 'exists' || family === 'count' || family === 'related-queryset';
+  if (!Array.isArray(keyFields) || (keyFields.length === 0 && !wholeTable) || !keyFields.every((field) => typeof field === 'string')) {
     throw new InvalidCacheClassError(
-      `Cache class ${name} needs 'static keyFields = [\u2026]', a list of at least one key field's name; received ${show(keyFields)}.`,
+      `Cache class ${name} needs 'static keyFields = [\u2026]', a list of ${wholeTable ? "key fields' names (an empty one for the whole table)" : "at least one key field's name"}; received ${show(keyFields)}.`,
     );
   }
   return model as AnyClass;
@@ -79,24 +82,11 @@ function checkClass(cacheClass: CacheClass): AnyClass {
 export function declarationOf(
   model: ModelStatic<Model>,
 ): { readonly options: ModelOptions; readonly classes: ReadonlySet<CacheClass> } | undefined {
-  let options: ModelOptions | undefined;
-  let cached = false;
+  const declaredHere = optionsOf(model);
   const found = new Set<CacheClass>();
-  for (const c of ancestors(model)) {
-    options ??= declared.get(c);
-    if (mixins.has(c)) {
-      cached = true;
-      const meta: unknown = Reflect.get(model, 'cacheMeta');
-      if (meta !== undefined && options !== undefined) {
-        throw new AlreadyCachedError(
-          `Model ${model.name} has 'static cacheMeta' and was passed to withCache as well. Declare all its keys and caches in one of them.`,
-        );
-      }
-      if (meta !== undefined) options = checked(model.name, meta as ModelOptions);
-    }
-    for (const cacheClass of classes.get(c) ?? []) found.add(cacheClass);
-  }
-  if (options === undefined && !cached && found.size === 0) return undefined;
+  for (const c of ancestors(model)) for (const cacheClass of classes.get(c) ?? []) found.add(cacheClass);
+  if (declaredHere === undefined && found.size === 0) return undefined;
+  const options = declaredHere === undefined ? undefined : withManager(model, declaredHere);
   const own = options?.caches;
   const listed: unknown = (typeof own === 'function' ? own() : own) ?? [];
   if (!Array.isArray(listed)) {
@@ -115,6 +105,68 @@ export function declarationOf(
   }
   return { options: options ?? {}, classes: found };
 }
+
+/** The options of a model; `undefined` if nothing is declared. */
+function optionsOf(model: AnyClass): ModelOptions | undefined {
+  let options: ModelOptions | undefined;
+  for (const c of ancestors(model)) {
+    options ??= declared.get(c);
+    if (!mixins.has(c)) continue;
+    const meta: unknown = Reflect.get(model, 'cacheMeta');
+    if (meta !== undefined && options !== undefined) {
+      throw new AlreadyCachedError(
+        `Model ${model.name} has 'static cacheMeta' and was passed to withCache as well. Declare all its keys and caches in one of them.`,
+      );
+    }
+    return meta === undefined ? (options ?? {}) : checked(model.name, meta as ModelOptions);
+  }
+  return options;
+}
+
+/** The manager class of a model; `undefined` if it has none of its own. */
+export const managerClassOf = (model: AnyClass): ManagerClass | undefined => optionsOf(model)?.manager;
+
+/**
+ * The options of a model and the static members of its manager class as one: lists are put together,
+ * and of anything else there is one.
+ * @throws InvalidOptionError where both say the same thing
+ */
+function withManager(model: AnyClass, options: ModelOptions): ModelOptions {
+  const { manager } = options;
+  if (manager === undefined) return options;
+  const given: Record<string, unknown> = {};
+  for (const name of known) {
+    const value: unknown = name === 'manager' ? undefined : Reflect.get(manager, name);
+    if (value !== undefined) given[name] = value;
+  }
+  const who = `the manager ${manager.name} of model ${model.name}`;
+  const own = checked(model.name, given as ModelOptions, who);
+  const clash = (what: string): never => {
+    throw new InvalidOptionError(`${what} is declared by model ${model.name} and by ${who}. Declare it in one of them.`);
+  };
+  const together = <T>(name: string, ofModel: readonly T[], ofManager: readonly T[], text: (item: T) => string): readonly T[] => {
+    const texts = new Set(ofModel.map(text));
+    const twice = ofManager.map(text).find((one) => texts.has(one));
+    return twice === undefined ? [...ofModel, ...ofManager] : clash(`'${name}': ${twice}`);
+  };
+  for (const name of ['genericForeignKeys', 'timeout', 'negativeTimeout', 'version'] as const) {
+    if (own[name] !== undefined && options[name] !== undefined) clash(`'${name}'`);
+  }
+  const fields = (spec: string | readonly string[]): string => [spec].flat().join(' + ');
+  const { getKeyFieldsList, filterKeyFieldsList, ...others } = options;
+  return {
+    ...own,
+    ...others,
+    keys: together('keys', options.keys ?? getKeyFieldsList ?? [], own.keys ?? own.getKeyFieldsList ?? [], fields),
+    getKeyFieldsList: undefined,
+    filters: together('filters', options.filters ?? filterKeyFieldsList ?? [], own.filters ?? own.filterKeyFieldsList ?? [], fields),
+    filterKeyFieldsList: undefined,
+    caches: () => together('caches', listOfCaches(options), listOfCaches(own), ({ name }) => name),
+    cachedForeignKeys: together('cachedForeignKeys', options.cachedForeignKeys ?? [], own.cachedForeignKeys ?? [], String),
+  };
+}
+
+const listOfCaches = ({ caches = [] }: ModelOptions): readonly CacheClass[] => (typeof caches === 'function' ? caches() : caches);
 
 /** The model's own `DoesNotExist`; a model in repository mode shares that of the class it extends. */
 export function doesNotExistOf(model: AnyClass): typeof DoesNotExist {
@@ -136,15 +188,19 @@ function* ancestors(model: AnyClass): Generator<AnyClass> {
 const known = new Set<keyof ModelOptions>([
   'keys',
   'getKeyFieldsList',
+  'filters',
+  'filterKeyFieldsList',
   'caches',
+  'cachedForeignKeys',
   'genericForeignKeys',
+  'manager',
   'timeout',
+  'negativeTimeout',
   'version',
 ]);
 
 /** Checks the options of a model. @throws InvalidOptionError */
-function checked(model: string, options: ModelOptions): ModelOptions {
-  const where = `withCache(${model})`;
+function checked(model: string, options: ModelOptions, where = `withCache(${model})`): ModelOptions {
   if (typeof options !== 'object' || (options as unknown) === null || Array.isArray(options)) {
     throw new InvalidOptionError(`${where}: the options must be an object; received ${show(options)}.`);
   }
@@ -153,19 +209,15 @@ function checked(model: string, options: ModelOptions): ModelOptions {
       throw new InvalidOptionError(`${where} has no option '${name}'. Its options are: ${[...known].join(', ')}.`);
     }
   }
-  if (options.keys !== undefined && options.getKeyFieldsList !== undefined) {
-    throw new InvalidOptionError(`${where}: 'keys' is the short name of 'getKeyFieldsList'; pass one of them.`);
+  checkSpecs(where, options, 'keys', 'getKeyFieldsList', 1);
+  checkSpecs(where, options, 'filters', 'filterKeyFieldsList', 0);
+  const foreignKeys: unknown = options.cachedForeignKeys ?? [];
+  if (!Array.isArray(foreignKeys) || !foreignKeys.every((name) => typeof name === 'string')) {
+    throw new InvalidOptionError(`${where}: 'cachedForeignKeys' must be a list of associations' names, such as ['event']; received ${show(foreignKeys)}.`);
   }
-  const keys: unknown = options.keys ?? options.getKeyFieldsList ?? [];
-  if (!Array.isArray(keys) || !keys.every(isSpec)) {
-    throw new InvalidOptionError(
-      `${where}: 'keys' must be a list of names or of lists of names, such as ['username', ['tenantId', 'slug']]; received ${show(keys)}.`,
-    );
-  }
-  const specs = keys.map((spec: string | readonly string[]) => [spec].flat().join(' + '));
-  const twice = specs.find((spec, at) => specs.indexOf(spec) !== at);
-  if (twice !== undefined) throw new InvalidOptionError(`${where}: 'keys' names ${twice} twice.`);
+  checkManager(where, options.manager);
   wholeNumber(`${where}.timeout`, options.timeout, 1, 1, 31_536_000, 'seconds');
+  wholeNumber(`${where}.negativeTimeout`, options.negativeTimeout, 1, 1, 31_536_000, 'seconds');
   const version: unknown = options.version;
   if (version !== undefined && typeof version !== 'string' && !Number.isFinite(version)) {
     throw new InvalidOptionError(`${where}: 'version' must be a number or a string; received ${show(version)}.`);
@@ -174,9 +226,52 @@ function checked(model: string, options: ModelOptions): ModelOptions {
   return options;
 }
 
-const isSpec = (spec: unknown): boolean =>
-  typeof spec === 'string' ||
-  (Array.isArray(spec) && spec.length > 0 && spec.every((name) => typeof name === 'string'));
+function checkSpecs(
+  where: string,
+  options: ModelOptions,
+  short: 'keys' | 'filters',
+  longName: 'getKeyFieldsList' | 'filterKeyFieldsList',
+  least: number,
+): void {
+  if (options[short] !== undefined && options[longName] !== undefined) {
+    throw new InvalidOptionError(`${where}: '${short}' is the short name of '${longName}'; pass one of them.`);
+  }
+  const specs: unknown = options[short] ?? options[longName] ?? [];
+  const isSpec = (spec: unknown): boolean =>
+    typeof spec === 'string' || (Array.isArray(spec) && spec.length >= least && spec.every((name) => typeof name === 'string'));
+  if (!Array.isArray(specs) || !specs.every(isSpec)) {
+    throw new InvalidOptionError(
+      `${where}: '${short}' must be a list of names or of lists of names, such as ['username', ['tenantId', 'slug']]; received ${show(specs)}.`,
+    );
+  }
+  const names = specs.map((spec: string | readonly string[]) => [spec].flat().join(' + '));
+  const twice = names.find((name, at) => names.indexOf(name) !== at);
+  if (twice !== undefined) throw new InvalidOptionError(`${where}: '${short}' names ${twice === '' ? 'the whole table' : twice} twice.`);
+}
+
+const managerBases = new WeakSet<object>();
+
+/** Makes a class the base of managers. */
+export function markManager(base: object): void {
+  managerBases.add(base);
+}
+
+/** @throws InvalidOptionError */
+function checkManager(where: string, manager: unknown): void {
+  if (manager === undefined) return;
+  const own = new Set<string>();
+  let base: unknown = manager;
+  for (; typeof base === 'function' && !managerBases.has(base); base = Object.getPrototypeOf(base)) {
+    for (const name of Object.getOwnPropertyNames((base as AnyClass).prototype ?? {})) if (name !== 'constructor') own.add(name);
+  }
+  if (typeof base !== 'function') {
+    throw new InvalidOptionError(`${where}: 'manager' must be a class that extends ModelCacheManager; received ${show(manager)}.`);
+  }
+  const hidden = [...own].find((name) => name in ((base as AnyClass).prototype as object));
+  if (hidden !== undefined) {
+    throw new InvalidOptionError(`${where}: the manager ${(manager as AnyClass).name} has a method '${hidden}', which would hide that of ModelCacheManager. Give it another name.`);
+  }
+}
 
 function checkGenerics(where: string, declared: unknown): void {
   if (declared === undefined) return;

@@ -8,7 +8,7 @@ import {
 } from '../errors.js';
 import type { Canonical } from '../entries/key-types.js';
 import { show } from '../options.js';
-import type { SimpleCache } from './bound-cache.js';
+import type { ListCache, SimpleCache } from './bound-cache.js';
 import { suggestion, type KeyField } from './key-fields.js';
 
 /** Parameters by name. */
@@ -74,12 +74,34 @@ export function resolveLookup(
       }
     }
   }
-  const cache = caches.find(
-    ({ fields }) => fields.length === names.length && fields.every((field) => names.some((name) => accepts(field, name))),
-  );
+  const cache = withFields(caches, names);
   if (cache === undefined) return noCache(model, caches, isMember, names);
   return { cache, values: cache.fields.flatMap((field) => field.read(valueByName(cache.name, cache.fields, field, parameters))) };
 }
+
+/**
+ * Which of a model's lists the parameters mean, and their key values.
+ * @throws CacheNotRegisteredError, KeyFieldNotPassedError, UnknownKeyFieldError
+ */
+export function resolveFilter(
+  model: string,
+  lists: readonly ListCache[],
+  isMember: (name: string) => boolean,
+  parameters: unknown,
+): { readonly cache: ListCache; readonly values: readonly Canonical[] } {
+  if (!isNamed(parameters)) {
+    throw new AmbiguousKeyError(`${model}.cache.filter takes key fields by name, such as { user }; received ${show(parameters)}.`);
+  }
+  const cache = withFields(lists, Object.keys(parameters));
+  if (cache === undefined) return noCache(model, lists, isMember, Object.keys(parameters), 'filters');
+  return { cache, values: cache.fields.flatMap((field) => field.read(valueByName(cache.name, cache.fields, field, parameters))) };
+}
+
+/** The cache on exactly these key fields. */
+const withFields = <C extends SimpleCache | ListCache>(caches: readonly C[], names: readonly string[]): C | undefined =>
+  caches.find(
+    ({ fields }) => fields.length === names.length && fields.every((field) => names.some((name) => accepts(field, name))),
+  );
 
 /** Key values for messages: `{ username: 'bill1992' }`. */
 export function describeValues(fields: readonly KeyField[], values: readonly Canonical[]): string {
@@ -93,8 +115,8 @@ export function describeValues(fields: readonly KeyField[], values: readonly Can
 }
 
 /** What is declared, for messages: `username | tenantId + slug`. */
-export function describeCaches(caches: readonly SimpleCache[]): string {
-  return caches.length === 0 ? 'none' : caches.map(({ fields }) => fields.map(({ name }) => name).join(' + ')).join(' | ');
+export function describeCaches(caches: readonly (SimpleCache | ListCache)[]): string {
+  return caches.length === 0 ? 'none' : caches.map(({ fields }) => fields.map(({ name }) => name).join(' + ') || 'no key field').join(' | ');
 }
 
 function bare(model: string, caches: readonly SimpleCache[], value: unknown): ReturnType<typeof resolveLookup> {
@@ -118,9 +140,10 @@ function bare(model: string, caches: readonly SimpleCache[], value: unknown): Re
 
 function noCache(
   model: string,
-  caches: readonly SimpleCache[],
+  caches: readonly (SimpleCache | ListCache)[],
   isMember: (name: string) => boolean,
   names: readonly string[],
+  option = 'keys',
 ): never {
   const registered = `Registered on ${model}: ${describeCaches(caches)}.`;
   const fields = caches.flatMap((cache) => cache.fields);
@@ -153,7 +176,7 @@ function noCache(
   }
   throw new CacheNotRegisteredError(
     `${model}.cache: no cache is registered on the key field${names.length === 1 ? '' : 's'} ${names.join(' + ')}. ${registered} ` +
-      `${caches.length === 0 ? 'Add' : 'Use one of these, or add'} ${names.length === 1 ? `'${names[0] ?? ''}'` : `[${names.map((name) => `'${name}'`).join(', ')}]`} to 'keys' of withCache(${model}).`,
+      `${caches.length === 0 ? 'Add' : 'Use one of these, or add'} ${names.length === 1 ? `'${names[0] ?? ''}'` : `[${names.map((name) => `'${name}'`).join(', ')}]`} to '${option}' of withCache(${model}).`,
   );
 }
 

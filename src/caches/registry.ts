@@ -1,36 +1,43 @@
 /**
- * The cached models of one Sequelize instance: declarations bound to initialised models.
+ * The cached models of one Sequelize instance, in use: who answers a lookup, what voids an entry.
  *
  * Models and cache classes may be defined after set-up: what is new is bound before the first
  * lookup or write that follows.
  */
-import type { Model, ModelStatic, Sequelize, Transaction } from 'sequelize';
-import {
-  CacheNotRegisteredError,
-  CacheNotSetUpError,
-  DuplicateCacheNameError,
-  InvalidCacheClassError,
-  InvalidOptionError,
-  UnsavedInstanceError,
-} from '../errors.js';
-import type { Affected, Table } from '../coherence/affected.js';
+import { LRUCache } from 'lru-cache';
+import { Op, type Model, type ModelStatic, type Sequelize, type Transaction, type WhereOptions } from 'sequelize';
+import { CacheNotRegisteredError, CacheNotSetUpError, InvalidCacheClassError, InvalidOptionError, UnsavedInstanceError } from '../errors.js';
+import type { Affected, Target } from '../coherence/affected.js';
 import { publish, type BypassReason } from '../events.js';
 import type { KeySpace } from '../entries/keys.js';
 import type { Canonical } from '../entries/key-types.js';
-import { CachedModel, tableName } from '../models/cached-model.js';
-import { columnsOf, primaryKeyOf } from '../models/columns.js';
-import { findByKeys, whereOf } from '../models/finder.js';
-import { show, wholeNumber, type ResolvedOptions } from '../options.js';
+import { canonicalValues, tableName } from '../models/cached-model.js';
+import { findByKeys, readOptions, whereOf } from '../models/finder.js';
+import { ownValues } from '../models/hydrate.js';
+import { show, type ResolvedOptions } from '../options.js';
 import type { CacheClass, ReadOptions } from '../types.js';
-import { Counters, CustomCache, SimpleCache, type BoundCache } from './bound-cache.js';
-import { declarationCount, declarationOf, doesNotExistOf } from './declarations.js';
-import { GenericForeignKeys } from './generic-foreign-keys.js';
-import { computeOf, isCustomClass } from './custom.js';
-import { keyFieldOf } from './key-fields.js';
+import { Counters, type BoundCache, type ListCache, type SimpleCache } from './bound-cache.js';
+import { Bindings, type Answerer, type BoundModel, type Reference } from './binding.js';
+import { attach, preparedInclude, type Chain } from './chains.js';
+import { declarationCount, doesNotExistOf } from './declarations.js';
+import { follow, NotInCache, type Step } from './relations.js';
+
+export type { Answerer, BoundModel } from './binding.js';
+
+/** How a lookup is made. */
+type Mode = 'read' | 'refresh' | 'cache-only';
+
+/** Keys that were looked at ahead of several lookups; the loader's. */
+export interface AheadPage {
+  readonly wanted: ReadonlySet<string>;
+  readonly epochs: ReadonlyMap<string, string | undefined>;
+  readonly missed: boolean;
+}
 
 /** Answers lookups; the loader. */
-export interface Reader {
-  load(cache: BoundCache, values: readonly Canonical[], mode: 'read' | 'refresh' | 'cache-only'): Promise<Model | null | undefined>;
+export interface Reader<P extends AheadPage = AheadPage> {
+  load(cache: BoundCache, values: readonly Canonical[], mode: Mode, page?: P): Promise<unknown>;
+  page(keys: ReadonlySet<string>, epochs: ReadonlyMap<string, string | undefined>): Promise<P>;
 }
 
 /** Voids entries; the coherence. */
@@ -38,75 +45,26 @@ export interface Voider {
   invalidate(affected: Affected): Promise<void>;
 }
 
-/** Everything that is cached of one model. */
-export interface BoundModel {
-  readonly cached: CachedModel;
-  readonly generics: GenericForeignKeys;
-  /** The row by its primary key; there is one whether or not it was declared. */
-  readonly primary: SimpleCache;
-  /** The simple caches that were declared, for the manager. */
-  readonly simple: readonly SimpleCache[];
-  /** All caches, for invalidation. */
-  readonly all: readonly BoundCache[];
-}
-
-/** A foreign key, as a model declares it. */
-export interface Reference {
-  readonly child: ModelStatic<Model>;
-  /** The child's column. */
-  readonly column: string;
-  /** The parent's column; the primary key if it is not said. */
-  readonly key: string | undefined;
-  readonly onDelete: string | undefined;
-  readonly onUpdate: string | undefined;
-}
-
-function addReferences(child: ModelStatic<Model>, bindings: Bindings): void {
-  for (const [name, attribute] of Object.entries(child.getAttributes())) {
-    const { references, onDelete, onUpdate, field } = attribute;
-    if (references === undefined) continue;
-    const { model: target, key }: { model?: unknown; key?: string } =
-      typeof references === 'string' ? { model: references } : references;
-    const table = typeof target === 'string' ? target : (target as { readonly tableName?: string } | undefined)?.tableName;
-    if (table === undefined) continue;
-    const known = bindings.references.get(table) ?? [];
-    bindings.references.set(table, [...known, { child, column: field ?? name, key, onDelete, onUpdate }]);
-  }
-}
-
 const registries = new WeakMap<Sequelize, Registry>();
 const boundTo = new WeakMap<CacheClass, Set<Registry>>();
 
-/** Declarations bound to the models of one Sequelize instance. */
-class Bindings {
-  readonly models = new Map<ModelStatic<Model>, BoundModel>();
-  readonly tables = new Map<string, readonly BoundModel[]>();
-  readonly classes = new Map<CacheClass, BoundCache>();
-  /** Foreign keys by the table that they refer to. */
-  readonly references = new Map<string, Reference[]>();
-  /** By table: why what is declared of it could not be bound. */
-  readonly broken = new Map<string, Error>();
-  readonly #names = new Set<string>();
+/** How many chains' keys a process remembers. */
+const maxChainHints = 10_000;
 
-  /** Takes a cache's name. @throws DuplicateCacheNameError */
-  claim(name: string, model: ModelStatic<Model>): void {
-    if (this.#names.has(name)) {
-      throw new DuplicateCacheNameError(
-        `Two caches are named '${name}' (the second one on model ${model.name}). Names are part of the keys; give each cache class a name of its own.`,
-      );
-    }
-    this.#names.add(name);
-  }
-}
+/** How many rows `invalidateWhere` reads at a time. */
+const batchOfRows = 1000;
 
 /** The bound models of one Sequelize instance. */
 export class Registry {
-  #bindings = new Bindings();
+  #bindings: Bindings;
   /** The state of the program that the bindings were made from. */
   #boundAt = { declarations: -1, models: -1 };
   #isSetUp = false;
   /** By cache name; they outlive a new binding. */
   readonly #counters = new Map<string, Counters>();
+  /** The keys that chains asked for last, by the answer's name. */
+  readonly #chainHints = new LRUCache<string, AheadPage>({ max: maxChainHints });
+  readonly #recomputing = new Set<Promise<void>>();
 
   constructor(
     readonly sequelize: Sequelize,
@@ -117,6 +75,7 @@ export class Registry {
     /** Gives a model its `cache`, if it has not kept it. */
     private readonly restoreCache: (model: ModelStatic<Model>) => void,
   ) {
+    this.#bindings = this.#bound([], false);
     registries.set(sequelize, this);
   }
 
@@ -139,24 +98,32 @@ export class Registry {
     // Declared as abstract classes; those that are defined are not.
     const models = this.sequelize.modelManager.all as unknown as readonly ModelStatic<Model>[];
     if (this.#boundAt.declarations === declarations && this.#boundAt.models === models.length) return this.#bindings;
-    const bindings = new Bindings();
-    for (const model of models) {
-      addReferences(model, bindings);
-      try {
-        this.#bind(model, bindings);
-      } catch (error) {
-        if (!this.#isSetUp) throw error;
-        // Declared after set-up, and wrong. Lookups of this model and writes to its table are
-        // refused, because nobody knows what to invalidate; other models go on working.
-        const cause = error instanceof Error ? error : new Error(String(error));
-        bindings.models.delete(model);
-        bindings.broken.set(tableName(model), cause);
+    const bindings = this.#bound(models, this.#isSetUp);
+    for (const [cacheClass] of bindings.classes) {
+      boundTo.set(cacheClass, (boundTo.get(cacheClass) ?? new Set<Registry>()).add(this));
+    }
+    for (const [model, bound] of bindings.models) {
+      if (!('DoesNotExist' in model)) {
+        Object.defineProperty(model, 'DoesNotExist', { value: doesNotExistOf(model), configurable: true });
       }
+      this.#defineTargetGetters(model, bound);
+      for (const step of bound.foreignKeys) this.#cacheGetter(model, step);
+      this.restoreCache(model);
     }
     this.#isSetUp = true;
     this.#bindings = bindings;
     this.#boundAt = { declarations, models: models.length };
     return bindings;
+  }
+
+  #bound(models: readonly ModelStatic<Model>[], tolerant: boolean): Bindings {
+    return new Bindings(models, {
+      sequelize: this.sequelize,
+      keys: this.keys,
+      options: this.options,
+      countersOf: (name) => this.#countersOf(name),
+      tolerant,
+    });
   }
 
   /** What is cached of a model; `undefined` if nothing is. */
@@ -195,7 +162,7 @@ export class Registry {
   }
 
   /** The cache that a class is here. @throws CacheNotRegisteredError */
-  ofClass(cacheClass: CacheClass): BoundCache {
+  ofClass(cacheClass: CacheClass): Answerer {
     const { classes, broken } = this.bind();
     const found = classes.get(cacheClass);
     if (found === undefined) {
@@ -210,21 +177,108 @@ export class Registry {
   }
 
   /** Reads through the cache, or past it inside a transaction. */
-  async read(cache: BoundCache, values: readonly Canonical[], options: ReadOptions = {}): Promise<Model | null | undefined> {
+  async read(cache: Answerer, values: readonly Canonical[], options: ReadOptions = {}): Promise<unknown> {
     checkReadOptions(options);
     const transaction = options.transaction === undefined ? currentTransaction(this.sequelize) : options.transaction;
     if (transaction != null) {
       cache.counters.bypasses += 1;
       return readThrough(cache, values, transaction);
     }
-    const reason = cache.kind === 'simple' ? whyNotCached(cache) : undefined;
+    const reason = this.#whyNotCached(cache);
     if (reason !== undefined) {
       cache.counters.bypasses += 1;
       publish('bypass', () => ({ cache: cache.name, reason }));
       return options.cacheOnly === true ? undefined : readThrough(cache, values, null);
     }
     const mode = options.cacheOnly === true ? 'cache-only' : options.refresh === true ? 'refresh' : 'read';
-    return this.reader.load(cache, values, mode);
+    return cache.kind === 'chain' ? this.#readChain(cache, values, mode) : this.reader.load(cache, values, mode);
+  }
+
+  /** Why lookups of a cache are plain finds; `undefined` if they are not. */
+  #whyNotCached(cache: Answerer): BypassReason | undefined {
+    if (!this.options.enabled) return 'disabled';
+    switch (cache.kind) {
+      case 'chain':
+        return cache.models.some(hasFindHooks) ? 'find-hooks' : undefined;
+      case 'result':
+        return undefined;
+      default:
+        return whyNotCached(cache);
+    }
+  }
+
+  /**
+   * The keys that the lookups of a chain asked for last time are looked at all at once: while nothing
+   * changed they are the ones that it asks for now, and it takes one round trip, however long it is.
+   */
+  async #readChain(chain: Chain, values: readonly Canonical[], mode: Mode): Promise<unknown> {
+    const id = chain.keyFor(values);
+    const hint = mode === 'refresh' ? undefined : this.#chainHints.get(id);
+    const page = await this.reader.page(hint?.wanted ?? new Set(), hint?.epochs ?? new Map());
+    let answer: unknown;
+    try {
+      answer = await chain.answer(values, (cache, of) => this.#ask(cache, of, mode, page));
+    } catch (error) {
+      if (!(error instanceof NotInCache)) throw error;
+    }
+    this.#chainHints.set(id, { wanted: page.wanted, epochs: page.epochs, missed: page.missed });
+    if (page.missed) chain.counters.misses += 1;
+    else chain.counters.hits += 1;
+    return answer;
+  }
+
+  /** One lookup of a chain. */
+  #ask(cache: BoundCache, values: readonly Canonical[], mode: Mode, page?: AheadPage): Promise<unknown> {
+    if (cache.kind !== 'result' && whyNotCached(cache) !== undefined) {
+      return mode === 'cache-only' ? Promise.resolve(undefined) : readThrough(cache, values, null);
+    }
+    return this.reader.load(cache, values, mode, page);
+  }
+
+  /**
+   * Computes anew what a write has voided, behind the back of whoever wrote. A failure is an event:
+   * the next read asks again.
+   */
+  recompute(resets: readonly { readonly cache: BoundCache; readonly values: readonly Canonical[] }[]): void {
+    for (const { cache, values } of resets) {
+      const work = this.#ask(cache, values, 'read').then(
+        () => undefined,
+        (cause: unknown) => {
+          publish('error', () => ({ operation: 'reset', cause }));
+        },
+      );
+      this.#recomputing.add(work);
+      void work.then(() => this.#recomputing.delete(work));
+    }
+  }
+
+  /** Resolves when nothing is being computed anew. */
+  async settled(): Promise<void> {
+    while (this.#recomputing.size > 0) await Promise.all(this.#recomputing);
+  }
+
+  /**
+   * Lays on instances what cached foreign keys refer to. All of it is looked up in one round trip.
+   * @throws InvalidOptionError
+   */
+  async prefetch({ cached, foreignKeys }: BoundModel, instances: readonly Model[], names: readonly string[], options: ReadOptions): Promise<void> {
+    const steps = names.map((name) => {
+      const step = foreignKeys.find(({ as }) => as === name);
+      if (step !== undefined) return step;
+      throw new InvalidOptionError(
+        `${cached.name}.cache.prefetch: '${name}' is not among 'cachedForeignKeys' of withCache(${cached.name}) (${foreignKeys.map(({ as }) => as).join(', ') || 'there are none'}). Add it there.`,
+      );
+    });
+    const { stepCache } = this.bind();
+    const related = await Promise.all(
+      steps.map((step) =>
+        Promise.all(instances.map(async (instance) => (await follow(step, instance, stepCache, (cache, values) => this.read(cache, values, options)))[0]?.instance ?? null)),
+      ),
+    );
+    for (const [at, step] of steps.entries()) {
+      const prepared = preparedInclude(cached.model, [{ step, include: [] }]);
+      for (const [of, instance] of instances.entries()) attach(instance, step.as, related[at]?.[of] ?? null, prepared);
+    }
   }
 
   async #void(affected: Affected): Promise<void> {
@@ -233,32 +287,76 @@ export class Registry {
   }
 
   /** Voids everything that is cached of a model's table. */
-  async invalidateTable({ cached }: BoundModel): Promise<void> {
-    await this.#void(new Map([[cached.tableKeys.generation, cached.tableKeys]]));
+  async invalidateTable({ cached, timed }: BoundModel): Promise<void> {
+    const own = timed.flatMap(({ stamps }) => stamps.map((key) => [key as string, cached.tableKeys] as const));
+    await this.#void(new Map([[cached.tableKeys.generation, cached.tableKeys], ...own]));
+  }
+
+  /** Voids everything that a cache class has cached. */
+  async invalidateCache(cache: Answerer): Promise<void> {
+    const { tableKeys } = cache.model;
+    // A cache of rows shares their entries with all caches of the model, and a chain those of others.
+    const key = cache.kind === 'list' ? cache.stamps[1] : cache.kind === 'result' ? (cache.stamps.at(-1) as string) : tableKeys.generation;
+    await this.#void(new Map([[key, tableKeys]]));
+  }
+
+  /** Voids what is cached of the rows that match a condition now. Resolves to their number. */
+  async invalidateWhere({ cached, all, timed }: BoundModel, where: WhereOptions): Promise<number> {
+    const names = [...new Set([...cached.primaryKey, ...all.flatMap(({ columns }) => columns)].map(({ name }) => name))];
+    const order = cached.primaryKey.map(({ name }) => name);
+    let count = 0;
+    let after: WhereOptions | undefined;
+    for (;;) {
+      const rows = (await cached.model.unscoped().findAll({
+        ...readOptions,
+        attributes: names,
+        where: after === undefined ? where : { [Op.and]: [where, after] },
+        order,
+        limit: batchOfRows,
+        paranoid: false,
+        raw: true,
+        hooks: false,
+      } as object)) as unknown as readonly Readonly<Record<string, unknown>>[];
+      const affected = new Map<string, Target>();
+      for (const row of rows) {
+        for (const cache of [...all, ...timed]) {
+          const values = canonicalValues(cache.columns, ({ name }) => row[name]);
+          if (values === undefined) affected.set(cached.tableKeys.generation, cached.tableKeys);
+          else affected.set(cache.keyFor(values), cached.tableKeys);
+        }
+      }
+      // What results depended on before is not known.
+      if (count === 0) for (const { kind, stamps } of all) if (kind === 'result') affected.set(stamps.at(-1) as string, cached.tableKeys);
+      await this.#void(affected);
+      count += rows.length;
+      const last = rows.at(-1);
+      if (last === undefined || rows.length < batchOfRows) return count;
+      after = beyond(order, last);
+    }
   }
 
   /** Voids what is cached of the row that an instance stands for, under the key values that it holds. */
-  async invalidateInstance({ cached, all }: BoundModel, instance: Model): Promise<void> {
+  async invalidateInstance({ cached, all, timed }: BoundModel, instance: Model): Promise<void> {
     const primaryKey = cached.keyValues(instance, cached.primaryKey);
     if (instance.isNewRecord || primaryKey === undefined) {
       throw new UnsavedInstanceError(
         `${cached.name}.cache.invalidate was given an instance that ${instance.isNewRecord ? 'is not saved yet' : 'was loaded without its primary key'}. Pass a saved one, or key values.`,
       );
     }
-    const affected = new Map<string, Table>();
-    for (const cache of all) {
+    const affected = new Map<string, Target>();
+    for (const cache of [...all, ...timed]) {
       const values = cached.keyValues(instance, cache.columns);
       if (values !== undefined) affected.set(cache.keyFor(values), cached.tableKeys);
       // Which of its results depend on the row is not known.
-      else if (cache.kind === 'custom') affected.set(cached.tableKeys.generation, cached.tableKeys);
+      else if (cache.kind !== 'simple') affected.set(cache.stamps.at(-1) as string, cached.tableKeys);
     }
     await this.#void(affected);
   }
 
   /** Voids what is cached under key values, and the row that they lead to. */
-  async invalidateKey({ cached, all }: BoundModel, cache: SimpleCache, values: readonly Canonical[]): Promise<void> {
-    const affected = new Map<string, Table>([[cache.keyFor(values), cached.tableKeys]]);
-    for (const other of all) {
+  async invalidateKey({ cached, all, timed }: BoundModel, cache: SimpleCache, values: readonly Canonical[]): Promise<void> {
+    const affected = new Map<string, Target>([[cache.keyFor(values), cached.tableKeys]]);
+    for (const other of [...all, ...timed]) {
       // Caches on the same columns share their values.
       if (other.columns.length !== cache.columns.length) continue;
       const shared = other.columns.map(({ name }) => values[cache.columns.findIndex((column) => column.name === name)]);
@@ -266,7 +364,7 @@ export class Registry {
     }
     if (!cache.primary) {
       // The row that the cache leads to and the one that the database has now may be two.
-      const believed = await this.reader.load(cache, values, 'cache-only');
+      const believed = (await this.reader.load(cache, values, 'cache-only')) as Model | null | undefined;
       const [actual] = await findByKeys(cached, cache, [values]);
       for (const row of [believed, actual]) {
         const primaryKey = row == null ? undefined : cached.keyValues(row, cached.primaryKey);
@@ -278,91 +376,6 @@ export class Registry {
     await this.#void(affected);
   }
 
-  #bind(model: ModelStatic<Model>, bindings: Bindings): void {
-    const declaration = declarationOf(model);
-    if (declaration === undefined) return;
-    const { options, classes } = declaration;
-    const specs = (options.keys ?? options.getKeyFieldsList ?? []).map((spec) => (typeof spec === 'string' ? [spec] : spec));
-    const columns = columnsOf(model);
-    const primaryKey = primaryKeyOf(model, columns);
-    const generics = new GenericForeignKeys(
-      model,
-      columns,
-      (options.genericForeignKeys ?? {}),
-    );
-    const fieldsOf = (names: readonly string[], cache: string): readonly ReturnType<typeof keyFieldOf>[] => {
-      const twice = names.find((name, at) => names.indexOf(name) !== at);
-      if (twice !== undefined) throw new InvalidOptionError(`Cache ${cache} names the key field '${twice}' twice.`);
-      return names.map((name) => keyFieldOf(model, columns, generics, name, cache));
-    };
-    const version = String(options.version ?? 0);
-    const timeout = options.timeout ?? this.options.timeout;
-    const declared = specs.map((names) => {
-      const name = `${model.name}(${names.join(',')})`;
-      return { name, fields: fieldsOf(names, name), timeout, version, counters: this.#countersOf(name) };
-    });
-    const ofClasses = [...classes].map((cacheClass) => {
-      const own = cacheClass as { readonly timeout?: unknown; readonly version?: unknown };
-      if (own.version !== undefined && typeof own.version !== 'string' && !Number.isFinite(own.version)) {
-        throw new InvalidOptionError(`Option '${cacheClass.name}.version' must be a number or a string; received ${show(own.version)}.`);
-      }
-      return {
-        cacheClass,
-        name: cacheClass.name,
-        counters: this.#countersOf(cacheClass.name),
-        fields: fieldsOf(cacheClass.keyFields, cacheClass.name),
-        timeout: wholeNumber(`${cacheClass.name}.timeout`, own.timeout, timeout, 1, 31_536_000, 'seconds'),
-        version: `${version}/${typeof own.version === 'string' || typeof own.version === 'number' ? String(own.version) : ''}`,
-      };
-    });
-    for (const { name } of [...declared, ...ofClasses]) bindings.claim(name, model);
-
-    const keyAttributes = new Set([...declared, ...ofClasses].flatMap(({ fields }) => fields.flatMap((field) => field.columns.map(({ name }) => name))));
-    const cached = new CachedModel(model, this.sequelize, this.keys, keyAttributes, version);
-    const simple: SimpleCache[] = declared.map((declaration) => new SimpleCache(cached, declaration, this.keys));
-    const custom: CustomCache[] = [];
-    for (const declaration of ofClasses) {
-      const { cacheClass } = declaration;
-      let bound: BoundCache;
-      if (isCustomClass(cacheClass)) {
-        bound = new CustomCache(cached, declaration, this.keys, computeOf(cacheClass, cached, declaration.fields));
-        custom.push(bound);
-      } else {
-        bound = new SimpleCache(cached, declaration, this.keys);
-        simple.push(bound);
-      }
-      bindings.classes.set(cacheClass, bound);
-      boundTo.set(cacheClass, (boundTo.get(cacheClass) ?? new Set<Registry>()).add(this));
-    }
-    const primary =
-      simple.find((cache) => cache.primary) ??
-      new SimpleCache(
-        cached,
-        {
-          name: `${model.name}(primary key)`,
-          fields: primaryKey.map(({ name }) => primaryField(name, cached)),
-          timeout,
-          version,
-          counters: this.#countersOf(`${model.name}(primary key)`),
-        },
-        this.keys,
-      );
-    const bound: BoundModel = {
-      cached,
-      generics,
-      primary,
-      simple,
-      all: [...(simple.includes(primary) ? simple : [primary, ...simple]), ...custom],
-    };
-    bindings.models.set(model, bound);
-    bindings.tables.set(cached.table, [...(bindings.tables.get(cached.table) ?? []), bound]);
-    if (!('DoesNotExist' in model)) {
-      Object.defineProperty(model, 'DoesNotExist', { value: doesNotExistOf(model), configurable: true });
-    }
-    this.#defineTargetGetters(model, generics);
-    this.restoreCache(model);
-  }
-
   #countersOf(name: string): Counters {
     const counters = this.#counters.get(name) ?? new Counters();
     this.#counters.set(name, counters);
@@ -370,7 +383,7 @@ export class Registry {
   }
 
   /** `getTarget()` on instances, for each generic foreign key `target`. */
-  #defineTargetGetters(model: ModelStatic<Model>, generics: GenericForeignKeys): void {
+  #defineTargetGetters(model: ModelStatic<Model>, { generics }: BoundModel): void {
     const registry = this as Registry;
     for (const generic of generics) {
       const method = `get${generic.name.charAt(0).toUpperCase()}${generic.name.slice(1)}`;
@@ -395,11 +408,63 @@ export class Registry {
           const value = column?.key.canonical(id);
           // An id that no row of the target can have, such as 'x' for an integer.
           if (value === undefined) return null;
-          return registry.read(bound.primary, [value], options);
+          return registry.read(bound.primary, [value], options) as Promise<Model | null | undefined>;
         },
       });
     }
   }
+
+  /** Lets a `belongsTo` association's getter read the cache, wherever its options leave the query as it is. */
+  #cacheGetter(model: ModelStatic<Model>, step: Step): void {
+    const { as, hops } = step;
+    const name = (model.associations[as] as unknown as { readonly accessors: { readonly get: string } }).accessors.get;
+    const prototype = model.prototype as object;
+    const given = Object.getOwnPropertyDescriptor(prototype, name);
+    const original = (given === undefined ? Reflect.get(prototype, name) : given.value) as Getter;
+    if (cachedGetters.has(original)) return;
+    // Those of Sequelize are plain properties; a method of the class is not.
+    if (given?.enumerable !== true) {
+      throw new InvalidOptionError(
+        `withCache(${model.name}), 'cachedForeignKeys': the model has a method ${name} of its own, which would be hidden. Rename it, or leave '${as}' out.`,
+      );
+    }
+    const registry = this as Registry;
+    const getter: Getter = function cachedGetter(this: Model, options?: ReadOptions) {
+      const plain = Object.keys(options ?? {}).every((option) => readOptionNames.has(option));
+      const value = ownValues(this)[hops[0].from];
+      if (!plain || value === undefined || !registries.has(registry.sequelize)) return original.call(this, options);
+      return registry.#follow(step, this, original, options);
+    };
+    cachedGetters.add(getter);
+    Object.defineProperty(prototype, name, { ...given, value: getter });
+  }
+
+  async #follow(step: Step, instance: Model, original: Getter, options: ReadOptions = {}): Promise<unknown> {
+    const { transaction, ...others } = options;
+    const current = transaction === undefined ? currentTransaction(this.sequelize) : transaction;
+    if (current != null) return original.call(instance, { transaction: current });
+    try {
+      const [found] = await follow(step, instance, this.bind().stepCache, (cache, values) => this.read(cache, values, { ...others, transaction: null }));
+      return found?.instance ?? null;
+    } catch (error) {
+      if (!(error instanceof NotInCache)) throw error;
+      return undefined;
+    }
+  }
+}
+
+type Getter = (this: Model, options?: ReadOptions) => Promise<unknown>;
+
+const cachedGetters = new WeakSet<Getter>();
+
+/** The rows after this one, in the order of these attributes. */
+function beyond(order: readonly string[], row: Readonly<Record<string, unknown>>): WhereOptions {
+  return {
+    [Op.or]: order.map((name, at) => ({
+      ...Object.fromEntries(order.slice(0, at).map((before) => [before, row[before]])),
+      [name]: { [Op.gt]: row[name] },
+    })),
+  } as WhereOptions;
 }
 
 /** The registry of a model's Sequelize instance. @throws CacheNotSetUpError */
@@ -447,18 +512,16 @@ export function currentTransaction(sequelize: Sequelize): Transaction | undefine
 }
 
 /** A plain Sequelize read. */
-async function readThrough(
-  cache: BoundCache,
-  values: readonly Canonical[],
-  transaction: Transaction | null,
-): Promise<Model | null> {
-  if (cache.kind === 'custom') return cache.compute(values, transaction);
-  return cache.model.model.findOne({
-    where: whereOf(cache.columns, values),
-    transaction,
-    rejectOnEmpty: false,
-    ...(transaction === null ? { useMaster: true } : {}),
-  });
+async function readThrough(cache: Answerer, values: readonly Canonical[], transaction: Transaction | null): Promise<unknown> {
+  const options = { transaction, rejectOnEmpty: false, ...(transaction === null ? { useMaster: true } : {}) };
+  switch (cache.kind) {
+    case 'simple':
+      return cache.model.model.findOne({ ...options, where: whereOf(cache.columns, values) });
+    case 'chain':
+      return cache.query(values, options) ?? cache.answer(values, (step, of) => readThrough(step, of, transaction));
+    default:
+      return cache.conceal(await cache.compute(values, transaction));
+  }
 }
 
 const readOptionNames: ReadonlySet<string> = new Set<keyof ReadOptions>(['transaction', 'refresh', 'cacheOnly']);
@@ -482,8 +545,8 @@ function checkReadOptions(options: ReadOptions): void {
 
 const findHooks = ['beforeFind', 'beforeFindAfterExpandIncludeAll', 'beforeFindAfterOptions', 'afterFind'] as const;
 
-/** Why a simple cache's lookups are plain finds; `undefined` if they are not. */
-function whyNotCached({ model, columns }: SimpleCache): BypassReason | undefined {
+/** Why lookups of a cache of rows are plain finds; `undefined` if they are not. */
+function whyNotCached({ model, columns }: SimpleCache | ListCache): BypassReason | undefined {
   if (hasFindHooks(model.model)) return 'find-hooks';
   // `findOne` has its own condition in place of the default scope's, so the row may be one that
   // the default scope hides: not the row that the row entry is about.
@@ -494,18 +557,4 @@ function whyNotCached({ model, columns }: SimpleCache): BypassReason | undefined
 function hasFindHooks(model: ModelStatic<Model>): boolean {
   const { sequelize } = model;
   return findHooks.some((hook) => model.hasHook(hook) || sequelize?.hasHook(hook) === true);
-}
-
-/** The key field of a primary key column, which may be an association's column too. */
-function primaryField(name: string, cached: CachedModel): ReturnType<typeof keyFieldOf> {
-  const column = cached.primaryKey.find((candidate) => candidate.name === name);
-  if (column === undefined) throw new RangeError(`${name} is not in the primary key`);
-  return {
-    name,
-    idName: undefined,
-    takesInstances: false,
-    columns: [column],
-    read: (value) => [column.key.canonical(value) ?? null],
-    argument: ([value]) => (value == null ? null : column.key.queryValue(value)),
-  };
 }

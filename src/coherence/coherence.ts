@@ -19,8 +19,8 @@ import { StoreProtocolError } from '../errors.js';
 import { publish } from '../events.js';
 import { show, type OnStoreFailure } from '../options.js';
 import type { Store, StoreReply } from '../stores/store.js';
-import { classify, leaseText, markerText, stampText, type Seen } from '../entries/envelope.js';
-import type { Affected, Failed, Look, Marked } from './affected.js';
+import { classify, leaseText, markerText, outdatedText, stampText, type Seen } from '../entries/envelope.js';
+import type { Affected, Failed, Look, Marked, Sight, Target } from './affected.js';
 import { Gate } from '../gate.js';
 import { Undelivered } from './undelivered.js';
 import { Write } from './write.js';
@@ -118,6 +118,40 @@ export class Coherence {
     };
   }
 
+  /**
+   * Looks at many keys so that what they show can be put together: if a table's epoch is the same
+   * before and after, no write to it was finished meanwhile, and its entries are those of one moment.
+   * One round trip where the store keeps the order of what is sent, or else two.
+   * @param epochs the keys of the tables' epochs, each with what it was when it was seen last, if ever
+   * @param insist to give a table without epoch one, and to look again if it changed meanwhile
+   */
+  async survey(keys: readonly string[], epochs: ReadonlyMap<string, string | undefined>, insist: boolean): Promise<Sight> {
+    const tables = [...epochs.keys()];
+    // In this order: the epochs are seen before all others.
+    const all = [...tables, ...keys.filter((key) => !epochs.has(key))];
+    const ordered = this.#keepsOrder(all);
+    let known = epochs;
+    for (let again = insist; ; again = false) {
+      if (!ordered && insist && [...known.values()].includes(undefined)) known = stampsIn(await this.look(tables), tables);
+      const first = this.look(all);
+      const [look, after] = ordered ? await Promise.all([first, this.look(tables)]) : [await first, await this.look(tables)];
+      const before = ordered ? stampsIn(look, tables) : known;
+      const now = stampsIn(after, tables);
+      const isSteady = (table: string): boolean => now.get(table) !== undefined && now.get(table) === before.get(table);
+      if (!again || tables.every(isSteady)) return { look, steady: (table) => (isSteady(table) ? now.get(table) : undefined) };
+      // Every write removes its table's epoch.
+      const missing = tables.filter((table) => now.get(table) === undefined);
+      await Promise.all(missing.map((table) => this.stamp(table, after(table))));
+      known = missing.length === 0 ? now : new Map(tables.map((table) => [table, undefined]));
+    }
+  }
+
+  /** Whether looks at these keys are made in the order in which they are sent. */
+  #keepsOrder(keys: readonly string[]): boolean {
+    const [first] = keys;
+    return first === undefined || keys.every((key) => this.#store.inOrder?.(first, key) === true);
+  }
+
   /** Remembers that a value stood under a key, so that a write to it need not look first. */
   remember(key: string, token: string): void {
     this.#tokens.set(key, token);
@@ -146,7 +180,7 @@ export class Coherence {
     const text = stampText();
     try {
       if (seen.state === 'absent') return (await this.#store.add(key, text, 0)) ? text : undefined;
-      if (seen.state === 'foreign' || seen.state === 'value' || seen.state === 'lease') {
+      if (seen.state !== 'stamp' && seen.state !== 'marker' && seen.state !== 'unknown') {
         return (await this.#store.compareAndSwap(key, text, seen.token, 0)) ? text : undefined;
       }
     } catch (cause) {
@@ -268,10 +302,13 @@ export class Coherence {
     const failed: string[] = [];
     let cause: unknown;
     let open = [...affected.keys()];
-    let known: Look = (key) => this.#lastRead(key);
+    // A value that readers may still be given has to be known.
+    const keeping = open.some((key) => affected.get(key)?.last !== undefined);
+    let known: Look = keeping ? await this.#lookThrough(open) : (key) => this.#lastRead(key);
+    const kept: Promise<void>[] = [];
     for (let attempt = 0; open.length > 0 && attempt < maxAttempts; attempt += 1) {
       const last = known;
-      const acts = open.map((key) => this.#place(key, last(key), writer, attempt === 0));
+      const acts = open.map((key) => this.#place(key, last(key), writer, attempt === 0 && !keeping));
       const look = this.#lookThrough(open);
       const outcomes = await Promise.allSettled(acts);
       known = await look;
@@ -279,8 +316,10 @@ export class Coherence {
       for (const [at, key] of open.entries()) {
         const seen = known(key);
         const outcome = outcomes[at];
-        if (seen.state === 'marker' && seen.writers.includes(writer)) marked.set(key, seen);
-        else if (seen.state === 'unknown' || outcome?.status === 'rejected') {
+        if (seen.state === 'marker' && seen.writers.includes(writer)) {
+          marked.set(key, seen);
+          if (outcome?.status === 'fulfilled' && outcome.value) kept.push(this.#keep(affected.get(key)?.last, last(key)));
+        } else if (seen.state === 'unknown' || outcome?.status === 'rejected') {
           cause = seen.state === 'unknown' ? seen.cause : (outcome as PromiseRejectedResult).reason;
           failed.push(key);
         } else again.push(key);
@@ -292,7 +331,22 @@ export class Coherence {
       failed.push(...open);
     }
     if (failed.length > 0) this.#failed('mark', cause);
+    await Promise.all(kept);
     return { failed: failed.length === 0 ? done : { keys: failed, cause }, marked };
+  }
+
+  /**
+   * Keeps the value that a marker has taken the place of, for readers that may be given it a while
+   * longer. One that is kept already is older, and ends when its own time is over.
+   */
+  async #keep(last: Target['last'], replaced: Seen): Promise<void> {
+    if (last === undefined || replaced.state !== 'value') return;
+    try {
+      await this.#store.add(last.key, outdatedText(replaced.text), last.seconds);
+    } catch (cause) {
+      // Readers wait for the new value then.
+      this.#failed('keep', cause);
+    }
   }
 
   /** Lets the markers stand for another `writeLease`. */
@@ -436,6 +490,15 @@ export class Coherence {
     publish('error', () => ({ operation, cause }));
   }
 }
+
+/** The stamps that a look showed. */
+const stampsIn = (look: Look, keys: readonly string[]): ReadonlyMap<string, string | undefined> =>
+  new Map(
+    keys.map((key) => {
+      const seen = look(key);
+      return [key, seen.state === 'stamp' ? seen.text : undefined];
+    }),
+  );
 
 function split(affected: Affected, size: number): readonly Affected[] {
   const entries = [...affected];

@@ -2,7 +2,7 @@
 import { InvalidationFailedError } from '../errors.js';
 import type { OnStoreFailure } from '../options.js';
 import { randomToken } from '../entries/envelope.js';
-import type { Affected, Failed, Marked, Table } from './affected.js';
+import type { Affected, Failed, Marked, Target } from './affected.js';
 
 /** The operations of the coherence protocol that a write needs. */
 export interface WriteDoor {
@@ -28,7 +28,7 @@ export class Write {
   readonly #onStoreFailure: OnStoreFailure;
   readonly #heartbeatMs: number;
   readonly #writer = randomToken();
-  readonly #affected = new Map<string, Table>();
+  readonly #affected = new Map<string, Target>();
   #heartbeat: NodeJS.Timeout | undefined;
   #beating: Promise<unknown> | undefined;
   /** The markers, with the tokens for their removal. */
@@ -76,7 +76,7 @@ export class Write {
     if (this.#affected.size === 0) return;
     const failed = await this.#door.voidAll(this.#affected, this.#writer, this.#marked);
     if (failed.keys.length === 0) return;
-    const rest = new Map<string, Table>();
+    const rest = new Map<string, Target>();
     for (const key of failed.keys) {
       const table = this.#affected.get(key);
       if (table !== undefined) rest.set(key, table);

@@ -48,7 +48,7 @@ export function encodeCell(value: unknown, column: CellColumn): Cell {
         return column.isDate ? time : ['d', time];
       }
       if (Buffer.isBuffer(value)) return ['b', value.toString('base64')];
-      assertJson(value, 0);
+      assertJson(value);
       return ['j', value];
     default:
       throw new NotSerialisable(`a ${typeof value}`);
@@ -124,7 +124,7 @@ function dateOf(time: number): Date {
 /** A JSON value as it is written here: an application's own JSON.stringify must not overflow the stack. */
 function checkedJson(value: object): object {
   try {
-    assertJson(value, 0);
+    assertJson(value);
   } catch (cause) {
     if (!(cause instanceof NotSerialisable)) throw cause;
     throw new CorruptPayload('a JSON value that is not written so', { cause });
@@ -151,8 +151,8 @@ export function parseBody(text: string, head: number): unknown[] {
 
 const maxDepth = 200;
 
-/** Whether a JSON column's value survives JSON exactly. @throws NotSerialisable */
-function assertJson(value: unknown, depth: number): void {
+/** Checks that JSON holds a value exactly. @throws NotSerialisable */
+export function assertJson(value: unknown, depth = 0): void {
   switch (typeof value) {
     case 'string':
     case 'boolean':

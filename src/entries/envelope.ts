@@ -1,7 +1,10 @@
 /**
  * What stands under a key: a value, a lease, a marker or a generation, told apart by one letter.
  *
- *   V<fingerprint 11><generation 11><body>   a value, with what it was filled under
+ *   V<fingerprint 11><generation 11 or 22><body>
+ *                                            a value, with what it was filled under: the table's
+ *                                            generation, and the cache class's where it has its own
+ *   S<the same>                              a value that a write has outdated, kept for `allowtime`
  *   L<token>                                 a read lease: someone is filling this key
  *   M<nonce>;<token>,<token>…                a marker: writes by these writers are in flight
  *   G<random>                                a generation or an epoch
@@ -18,6 +21,8 @@ import { sha256 } from './key-types.js';
 export type Seen =
   | { readonly state: 'absent' }
   | { readonly state: 'value'; readonly text: string; readonly token: string }
+  /** A value that a write has outdated, of a cache that may answer with it for a while. */
+  | { readonly state: 'outdated'; readonly text: string; readonly token: string }
   | { readonly state: 'lease'; readonly text: string; readonly token: string }
   | { readonly state: 'marker'; readonly text: string; readonly token: string; readonly writers: readonly string[] }
   | { readonly state: 'stamp'; readonly text: string; readonly token: string }
@@ -35,6 +40,8 @@ export function classify(item: { readonly value: string; readonly token: string 
   switch (text.charCodeAt(0)) {
     case 0x56: // V
       return { state: 'value', text, token };
+    case 0x53: // S
+      return { state: 'outdated', text, token };
     case 0x4c: // L
       if (oneToken.test(text)) return { state: 'lease', text, token };
       break;
@@ -76,9 +83,16 @@ export const stampText = (): string => `G${randomToken()}`;
 /** A marker's text for these writers. */
 export const markerText = (writers: readonly string[]): string => `M${randomToken()};${writers.join(',')}`;
 
-/** The start of every value that was filled under this fingerprint and generation (a stamp's text). */
+/** Several stamps' texts as one, in this order. */
+export const joinedStamps = (first: string, second: string): string => first + second.slice(1);
+
+/** The start of every value that was filled under this fingerprint and generation (stamps' texts, joined). */
 export const valueHead = (fingerprint: string, generation: string): string =>
   `V${fingerprint}${generation.slice(1)}`;
+
+/** What a value's text becomes when a write outdates it, and back. */
+export const outdatedText = (value: string): string => `S${value.slice(1)}`;
+export const valueText = (outdated: string): string => `V${outdated.slice(1)}`;
 
 /** Raise it when what stands in the store changes its form: entries of older versions are misses then. */
 export const storedFormat = 1;

@@ -10,13 +10,16 @@ import { loneSurrogate, sha256, type Canonical } from './key-types.js';
 export const maxKeyLength = 250;
 
 /** What a key leads to. */
-export type EntryKind = 'row' | 'index' | 'result' | 'generation' | 'epoch';
+export type EntryKind = 'row' | 'index' | 'result' | 'list' | 'last' | 'generation' | 'version' | 'epoch';
 
 const letter: Readonly<Record<EntryKind, string>> = {
   row: 'r',
   index: 'i',
   result: 'q',
+  list: 'l',
+  last: 's',
   generation: 'g',
+  version: 'v',
   epoch: 'e',
 };
 

@@ -1,30 +1,32 @@
 /**
  * Which entries a written row affects: rows as they were and as they are, to store keys.
  *
- * Row entries are known by primary key. Index entries check themselves against the row entry, so
- * only the key values that a row has *after* a write matter to them (an entry "no such row" or one
- * that leads to another row may stand there). Results of custom caches depend on the values before
- * and after.
+ * Row entries are known by primary key. Index and list entries check themselves against the row
+ * entries, so only the key values that a row has *after* a write matter to them (an entry "no such
+ * row", or one that does not lead to the row yet, may stand there). Results depend on the values
+ * before and after.
  */
-import type { Affected, Table } from '../coherence/affected.js';
+import type { Affected, Target } from '../coherence/affected.js';
 import type { BoundModel } from '../caches/registry.js';
-import type { BoundCache } from '../caches/bound-cache.js';
+import type { Attributes, BoundCache } from '../caches/bound-cache.js';
 import type { Canonical } from '../entries/key-types.js';
 import { canonicalValues } from '../models/cached-model.js';
 import type { KeyColumn } from '../models/columns.js';
 
-/** The attributes that a statement sets; 'all' where that is not known. */
-export type SetAttributes = ReadonlySet<string> | 'all';
+/** The attributes that a statement sets; 'all' where that is not known, or the row comes or goes. */
+export type SetAttributes = Attributes;
 
 /** Values of a row by attribute. */
 export type RowValues = (column: KeyColumn) => unknown;
 
 /** Collects the entries that a write affects. */
 export class Effects {
-  readonly #affected = new Map<string, Table>();
+  readonly #affected = new Map<string, Target>();
   /** How many entries of each table. */
   readonly #sizes = new Map<string, number>();
-  readonly #wide = new Map<string, Table>();
+  readonly #wide = new Map<string, Target>();
+  /** What is to be computed anew after the write, by key. */
+  readonly #resets = new Map<string, Reset>();
 
   /** What is collected so far. A table that is void as a whole needs no keys of its own. */
   get affected(): Affected {
@@ -43,10 +45,16 @@ export class Effects {
     return [...this.#wide.keys()];
   }
 
+  /** What is to be computed anew after the write. */
+  get resets(): readonly Reset[] {
+    return [...this.#resets.values()];
+  }
+
   /** Takes over what others collected. */
   addAll(other: Effects): void {
-    for (const [key, table] of other.#affected) this.#add(key, table);
-    for (const [key, table] of other.#wide) this.#wide.set(key, table);
+    for (const [key, target] of other.#affected) this.#add(key, target);
+    for (const [key, target] of other.#wide) this.#wide.set(key, target);
+    for (const [key, reset] of other.#resets) this.#resets.set(key, reset);
   }
 
   /** The generations of the tables of which more than `most` entries were collected, one by one. */
@@ -66,12 +74,14 @@ export class Effects {
 
   /** Voids one entry of a cache. */
   entry(cache: BoundCache, values: readonly Canonical[]): void {
-    if (this.#add(cache.keyFor(values), cache.model.tableKeys)) cache.counters.invalidations += 1;
+    const last = cache.kind === 'result' ? cache.lastKeyFor(values) : undefined;
+    const { tableKeys } = cache.model;
+    this.#void(cache, values, last === undefined ? tableKeys : { ...tableKeys, last: { key: last, seconds: cache.allowtime } });
   }
 
   /** Voids the row entry of a primary key. */
-  row({ cached, primary }: BoundModel, primaryKey: readonly Canonical[]): void {
-    if (this.#add(cached.rowKey(primaryKey), cached.tableKeys)) primary.counters.invalidations += 1;
+  row({ cached, primary, resetsRows }: BoundModel, primaryKey: readonly Canonical[]): void {
+    this.#void(primary, primary.valuesOfPrimaryKey(primaryKey), cached.tableKeys, resetsRows);
   }
 
   /**
@@ -83,14 +93,20 @@ export class Effects {
   }
 
   /** The same for results that depend on the values before the write. */
-  before(bound: BoundModel, values: RowValues): readonly BoundCache[] {
-    return bound.all.filter((cache) => cache.kind === 'custom' && !this.#told(cache, values));
+  before(bound: BoundModel, set: SetAttributes, values: RowValues): readonly BoundCache[] {
+    return bound.all.filter((cache) => dependsOnBefore(cache, set) && !this.#told(cache, values));
   }
 
-  #add(key: string, table: Table): boolean {
-    if (this.#affected.has(key) || this.#wide.has(table.generation)) return false;
-    this.#affected.set(key, table);
-    this.#sizes.set(table.generation, (this.#sizes.get(table.generation) ?? 0) + 1);
+  #void(cache: BoundCache, values: readonly Canonical[], target: Target, resets = cache.invalidation === 'RESET'): void {
+    const key = cache.keyFor(values);
+    if (resets) this.#resets.set(key, { cache, values });
+    if (this.#add(key, target)) cache.counters.invalidations += 1;
+  }
+
+  #add(key: string, target: Target): boolean {
+    if (this.#affected.has(key) || this.#wide.has(target.generation)) return false;
+    this.#affected.set(key, target);
+    this.#sizes.set(target.generation, (this.#sizes.get(target.generation) ?? 0) + 1);
     return true;
   }
 
@@ -102,18 +118,26 @@ export class Effects {
   }
 }
 
+/** An answer to compute anew. */
+export interface Reset {
+  readonly cache: BoundCache;
+  readonly values: readonly Canonical[];
+}
+
 /** Whether a write that sets these attributes of a row can change the cache's answer for its new key values. */
 export function dependsOnAfter(cache: BoundCache, set: SetAttributes): boolean {
-  if (cache.kind === 'custom') return true;
   // The row entry is voided by its primary key.
-  if (cache.primary) return false;
-  if (set === 'all') return true;
-  const { visibility, order } = cache.model.scope;
-  return (
-    cache.columns.some(({ name }) => set.has(name)) ||
-    [...visibility].some((name) => set.has(name)) ||
-    (cache.hasChoice && [...order].some((name) => set.has(name)))
-  );
+  return !(cache.kind === 'simple' && cache.primary) && dependsOn(cache, set);
+}
+
+/** The same for its old key values: an index or list entry is found out by the rows that it leads to. */
+export const dependsOnBefore = (cache: BoundCache, set: SetAttributes): boolean => cache.kind === 'result' && dependsOn(cache, set);
+
+function dependsOn({ columns, watched }: BoundCache, set: SetAttributes): boolean {
+  if (set === 'all' || watched === 'all') return true;
+  if (columns.some(({ name }) => set.has(name))) return true;
+  for (const name of watched) if (set.has(name)) return true;
+  return false;
 }
 
 /**

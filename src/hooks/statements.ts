@@ -133,6 +133,7 @@ export class Statements {
       if (plan === undefined) {
         // COMMIT or raw SQL, whether it failed or not: after a failure it is not known what the database has.
         await this.#release(write, connectionOf(query));
+        this.#registry.recompute(effects.resets);
         return;
       }
       if (root !== undefined) await this.#afterInTransaction(statement, plan, root, options.transaction ?? root);
@@ -141,7 +142,10 @@ export class Statements {
         await this.#readLater(statement, plan, null);
         await this.#release(write, connectionOf(query), effects.affected);
       }
-      if (root === undefined || plan.commits) this.#publish(effects);
+      if (root === undefined || plan.commits) {
+        this.#publish(effects);
+        this.#registry.recompute(effects.resets);
+      }
     } finally {
       unlock?.();
     }
@@ -427,7 +431,7 @@ export class Statements {
       }
       for (const { primaryKey, values } of images) {
         plan.effects.row(bound, primaryKey);
-        if (plan.effects.before(bound, values).length > 0) plan.effects.table(bound);
+        if (plan.effects.before(bound, model.set, values).length > 0) plan.effects.table(bound);
       }
     }
     return found;
@@ -483,8 +487,10 @@ export class Statements {
       }
     }
     if (effects.empty) return;
-    if (options.transaction == null) await this.#coherence.invalidate(effects.affected);
-    else this.#pendingOf(rootOf(options.transaction), effects);
+    if (options.transaction == null) {
+      await this.#coherence.invalidate(effects.affected);
+      this.#registry.recompute(effects.resets);
+    } else this.#pendingOf(rootOf(options.transaction), effects);
   }
 
   // ---- Release --------------------------------------------------------------------------------

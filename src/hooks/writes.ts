@@ -1,11 +1,12 @@
 /** From a statement's options to what it will write: the plan that markers and reads follow. */
 import { Op, QueryTypes, type Model, type ModelStatic, type Transaction, type WhereOptions } from 'sequelize';
+import type { BoundCache } from '../caches/bound-cache.js';
 import type { BoundModel, Registry } from '../caches/registry.js';
 import type { Canonical } from '../entries/key-types.js';
 import { canonicalValues } from '../models/cached-model.js';
 import { isKeyColumn, type Column, type KeyColumn } from '../models/columns.js';
 import { ownValues } from '../models/hydrate.js';
-import { dependsOnAfter, Effects, storedValue, writtenValues, type SetAttributes } from './effects.js';
+import { dependsOnAfter, dependsOnBefore, Effects, storedValue, writtenValues, type SetAttributes } from './effects.js';
 
 /** The options of a statement, as Sequelize hands them to `beforeQuery`. */
 export interface StatementOptions {
@@ -113,16 +114,16 @@ function planModel(
   if (instance !== undefined && type === QueryTypes.DELETE) {
     const primaryKey = bound.cached.keyValues(instance, bound.cached.primaryKey);
     if (primaryKey === undefined) return 'table';
-    return planRows(bound, 'none', [primaryKey], undefined, effects);
+    return planRows(bound, 'all', [primaryKey], undefined, effects, true);
   }
   const where = options.where as WhereOptions | undefined;
   const deletes = type === QueryTypes.BULKDELETE || type === QueryTypes.DELETE;
-  const set = deletes ? 'none' : attributesSet(options, bound);
+  const set = deletes ? 'all' : attributesSet(options, bound);
   // A row that moves to another primary key may have been missing there.
   if (set instanceof Set && bound.cached.primaryKey.some(({ name }) => set.has(name))) return 'table';
   const primaryKeys = primaryKeysOf(where, bound);
   if (primaryKeys === undefined ? !readsAlike(options, bound) : primaryKeys.length > rowLimit) return 'table';
-  return planRows(bound, set, primaryKeys, where, effects);
+  return planRows(bound, set, primaryKeys, where, effects, deletes);
 }
 
 /** The attributes that a bulk update or an increment sets. */
@@ -172,30 +173,38 @@ function planUpdate(
     return 'table';
   }
   // What the statement sets is known; what it leaves may differ from what the instance holds.
-  const simple = { ...bound, all: bound.all.filter(({ kind }) => kind === 'simple') };
-  const unknown = effects.after(simple, set, writtenValues(ownValues(instance), (name) => set.has(name)));
+  const hints = { ...bound, all: bound.all.filter(({ kind }) => kind !== 'result') };
+  const unknown = effects.after(hints, set, writtenValues(ownValues(instance), (name) => set.has(name)));
   const plan = planRows(bound, set, [primaryKey], undefined, effects);
-  const customReadAfter = bound.all.some((cache) => cache.kind === 'custom' && cache.columns.some(({ name }) => set.has(name)));
-  return { ...plan, readAfter: unknown.length > 0 || customReadAfter };
+  const moved = bound.all.some((cache) => dependsOnBefore(cache, set) && cache.columns.some(({ name }) => set.has(name)));
+  return { ...plan, readAfter: unknown.length > 0 || moved };
 }
 
-/** A statement that changes or removes rows that are there. */
+/**
+ * A statement that changes or removes rows that are there.
+ * @param removes the rows are gone afterwards
+ */
 function planRows(
   bound: BoundModel,
-  set: SetAttributes | 'none',
+  set: SetAttributes,
   primaryKeys: readonly (readonly Canonical[])[] | undefined,
   where: WhereOptions | undefined,
   effects: Effects,
+  removes = false,
 ): ModelPlan {
   for (const primaryKey of primaryKeys ?? []) effects.row(bound, primaryKey);
-  const custom = bound.all.some(({ kind }) => kind === 'custom');
+  // Of a cache of the whole table there is one entry: no row has to be known for it.
+  const after = bound.all.filter((cache) => !removes && dependsOnAfter(cache, set));
+  const before = bound.all.filter((cache) => dependsOnBefore(cache, set));
+  for (const cache of [...after, ...before]) if (cache.columns.length === 0) effects.entry(cache, []);
+  const needsRows = ({ columns }: BoundCache): boolean => columns.length > 0;
   return {
     bound,
-    set: set === 'none' ? new Set() : set,
+    set,
     primaryKeys,
     where,
-    readBefore: primaryKeys === undefined || custom,
-    readAfter: set !== 'none' && bound.all.some((cache) => dependsOnAfter(cache, set)),
+    readBefore: primaryKeys === undefined || before.some(needsRows),
+    readAfter: after.some(needsRows),
     inserted: [],
   };
 }

@@ -34,6 +34,8 @@ export class CachedModel {
   /** Stored columns in order of position. */
   readonly stored: readonly Column[];
   readonly tableKeys: TableKeys;
+  /** The keys of the stamps that a row entry counts under. */
+  readonly stamps: readonly [string];
   /** Changes with columns, types and scope: entries of an older build are misses. */
   readonly fingerprint: string;
   readonly #rowStem: string;
@@ -61,6 +63,7 @@ export class CachedModel {
     this.#positions = new Map(this.stored.map(({ name }, position) => [name, position]));
     this.hydrator = new Hydrator(model, this.stored, visible);
     this.tableKeys = { generation: keys.single('generation', this.table), epoch: keys.single('epoch', this.table) };
+    this.stamps = [this.tableKeys.generation];
     this.#rowStem = keys.stem('row', this.table);
     this.fingerprint = fingerprintOf([
       this.table,

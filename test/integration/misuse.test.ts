@@ -409,7 +409,7 @@ const declarations: readonly Misdeclared[] = [
     cached(Book, { keys: ['id'] });
     setupCache(sequelize, { store });
   }, AlreadyCachedError, "Model Book has 'static cacheMeta' and was passed to withCache as well. Declare all its keys and caches in one of them."],
-  ['an unknown option of withCache', declaring({ key: ['title'] }), InvalidOptionError, "withCache(Book) has no option 'key'. Its options are: keys, getKeyFieldsList, caches, genericForeignKeys, timeout, version."],
+  ['an unknown option of withCache', declaring({ key: ['title'] }), InvalidOptionError, "withCache(Book) has no option 'key'. Its options are: keys, getKeyFieldsList, filters, filterKeyFieldsList, caches, cachedForeignKeys, genericForeignKeys, manager, timeout, negativeTimeout, version."],
   ['options that are no object', declaring(['title']), InvalidOptionError, 'withCache(Book): the options must be an object; received an array of 1.'],
   ['options that are null', declaring(null as never), InvalidOptionError, 'withCache(Book): the options must be an object; received null.'],
   ['keys that are no list', declaring({ keys: 'title' }), InvalidOptionError, "withCache(Book): 'keys' must be a list of names or of lists of names, such as ['username', ['tenantId', 'slug']]; received 'title'."],
@@ -423,13 +423,13 @@ const declarations: readonly Misdeclared[] = [
   ['a timeout in milliseconds', declaring({ timeout: 604_800_000 }), InvalidOptionError, "Option 'withCache(Book).timeout' must be a whole number of seconds from 1 to 31536000; received 604800000."],
   ['a version that is no version', declaring({ version: {} }), InvalidOptionError, "withCache(Book): 'version' must be a number or a string; received an object."],
   ['caches that are no list', declaring({ caches: 'BookCacheOnTitle' }), InvalidOptionError, "withCache(Book): 'caches' must be a list of cache classes, or a function that returns one; received 'BookCacheOnTitle'."],
-  ['caches that are not defined yet', declaring({ caches: [undefined] }), InvalidCacheClassError, "A cache class is a class that extends InstanceCache; received undefined. Is it defined later? Then use the function form, 'caches: () => […]'."],
-  ['a cache class that is none', declaring({ caches: [Map] }), InvalidCacheClassError, 'A cache class is a class that extends InstanceCache; received the function or class Map.'],
+  ['caches that are not defined yet', declaring({ caches: [undefined] }), InvalidCacheClassError, "A cache class is a class that extends InstanceCache, QuerysetCache or one of their kin; received undefined. Is it defined later? Then use the function form, 'caches: () => […]'."],
+  ['a cache class that is none', declaring({ caches: [Map] }), InvalidCacheClassError, 'A cache class is a class that extends InstanceCache, QuerysetCache or one of their kin; received the function or class Map.'],
   ['cacheMeta with an unknown option', (sequelize) => {
     class Book extends withCache(Model) { static cacheMeta = { key: ['id'] }; }
     Book.init({}, { sequelize, modelName: 'Book' });
     setupCache(sequelize, { store });
-  }, InvalidOptionError, "withCache(Book) has no option 'key'. Its options are: keys, getKeyFieldsList, caches, genericForeignKeys, timeout, version."],
+  }, InvalidOptionError, "withCache(Book) has no option 'key'. Its options are: keys, getKeyFieldsList, filters, filterKeyFieldsList, caches, cachedForeignKeys, genericForeignKeys, manager, timeout, negativeTimeout, version."],
 
   // ---- key fields ----
   ['an unknown key field', declaring({ keys: ['isbn'] }), InvalidKeyFieldError, "Cache Book(isbn): 'isbn' is neither an attribute nor an association nor a generic foreign key of model Book. (Associations must be declared before setupCache.)"],
@@ -470,8 +470,8 @@ const declarations: readonly Misdeclared[] = [
   ['a default scope with an unknown attribute', declaring({ keys: ['title'] }, { defaultScope: { attributes: ['isbn'] } }), UnsupportedScopeError, "The default scope of model Book cannot be cached: its 'attributes' names 'isbn', which is not an attribute of the model. A cached row may depend on the row's own columns only: 'where' with plain values, 'attributes' by name, and 'order' by attribute. Move the rest into a named scope, or do not cache this model."],
 
   // ---- cache classes ----
-  ['register nothing', () => registerCache(undefined as never), InvalidCacheClassError, "A cache class is a class that extends InstanceCache; received undefined. Is it defined later? Then use the function form, 'caches: () => […]'."],
-  ['register a class that is no cache class', () => registerCache(Map as never), InvalidCacheClassError, 'A cache class is a class that extends InstanceCache; received the function or class Map.'],
+  ['register nothing', () => registerCache(undefined as never), InvalidCacheClassError, "A cache class is a class that extends InstanceCache, QuerysetCache or one of their kin; received undefined. Is it defined later? Then use the function form, 'caches: () => […]'."],
+  ['register a class that is no cache class', () => registerCache(Map as never), InvalidCacheClassError, 'A cache class is a class that extends InstanceCache, QuerysetCache or one of their kin; received the function or class Map.'],
   ['register a cache class without model', registering({ model: undefined }), InvalidCacheClassError, "Cache class BookCacheOnTitle needs 'static model = …', the model whose instance it caches; received undefined."],
   ['register a cache class with a model by name', registering({ model: 'Book' }), InvalidCacheClassError, "Cache class BookCacheOnTitle needs 'static model = …', the model whose instance it caches; received 'Book'."],
   ['register a cache class without key fields', registering({ keyFields: undefined }), InvalidCacheClassError, "Cache class BookCacheOnTitle needs 'static keyFields = […]', a list of at least one key field's name; received undefined."],
@@ -512,7 +512,7 @@ const declarations: readonly Misdeclared[] = [
   ['set up without a store', settingUp({}), InvalidOptionError, "setupCache needs a store: pass { store: new MemcachedStore('127.0.0.1:11211') }, or name the servers in SEQUELIZE_FLASH_MEMCACHED."],
   ['set up with an address as store', settingUp({ store: '127.0.0.1:11211' }), InvalidOptionError, "Option 'store' must be a store, such as new MemcachedStore('127.0.0.1:11211') or new MemoryStore(); received '127.0.0.1:11211', which has no method 'get'."],
   ['set up with a store that is none', settingUp({ store: new Map() }), InvalidOptionError, "Option 'store' must be a store, such as new MemcachedStore('127.0.0.1:11211') or new MemoryStore(); received an instance of Map, which has no method 'add'."],
-  ['an unknown option', settingUp({ store, ttl: 5 }), InvalidOptionError, "setupCache has no option 'ttl'. Its options are: store, prefix, alias, timeout, writeLease, lockWaitTimeout, leaseWait, onStoreFailure, bulkInvalidationLimit, maxBatch, maxConcurrentLoads, maxHints, maxUndelivered."],
+  ['an unknown option', settingUp({ store, ttl: 5 }), InvalidOptionError, "setupCache has no option 'ttl'. Its options are: store, prefix, alias, enabled, timeout, writeLease, lockWaitTimeout, leaseWait, onStoreFailure, bulkInvalidationLimit, maxBatch, maxConcurrentLoads, maxHints, maxUndelivered."],
   ['prefix: a space', settingUp({ store, prefix: 'my app' }), InvalidOptionError, "Option 'prefix' must be 1 to 32 letters, digits, '.', '_' or '-'; received 'my app'."],
   ['prefix: empty', settingUp({ store, prefix: '' }), InvalidOptionError, "Option 'prefix' must be 1 to 32 letters, digits, '.', '_' or '-'; received ''."],
   ['prefix: too long', settingUp({ store, prefix: 'p'.repeat(33) }), InvalidOptionError, "Option 'prefix' must be 1 to 32 letters, digits, '.', '_' or '-'; received 'ppppppppppppppppppppppppppppppppp'."],

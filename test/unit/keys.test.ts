@@ -8,7 +8,7 @@ import { hostileText, runs } from '../support/arbitraries.js';
 /** What memcached, and the `memcached` client (which passes keys through String.replace), take. */
 const legal = /^[!-#%-~]{1,250}$/;
 
-const kinds = fc.constantFrom<EntryKind>('row', 'index', 'result', 'generation', 'epoch');
+const kinds = fc.constantFrom<EntryKind>('row', 'index', 'result', 'list', 'last', 'generation', 'version', 'epoch');
 const value: fc.Arbitrary<Canonical> = fc.option(hostileText, { freq: 6 });
 const parts = fc.record({
   prefix: hostileText,

@@ -1,0 +1,264 @@
+/** What each family of cache classes answers with: how it is computed, and what is stored of it. */
+import { Sequelize, type Model, type ModelStatic, type Order, type Transaction, type WhereOptions } from 'sequelize';
+import { InvalidCacheClassError, UnsupportedResultError } from '../errors.js';
+import { assertJson, NotSerialisable } from '../entries/codec.js';
+import type { CachedModel } from '../models/cached-model.js';
+import { readOptions, whereOf } from '../models/finder.js';
+import { ownValues } from '../models/hydrate.js';
+import { show } from '../options.js';
+import type { CacheClass } from '../types.js';
+import { instanceCodec, listCodec, type AnswerCodec, type Compute, type ListShape, type ResultShape } from './bound-cache.js';
+import { isInstanceOf } from './instances.js';
+import type { KeyField } from './key-fields.js';
+
+/** The base classes that an application derives. */
+export type Family = 'instance' | 'queryset' | 'exists' | 'count' | 'related-instance' | 'related-queryset';
+
+interface FamilyBase {
+  readonly family: Family;
+  /** The method that a class overrides to answer with something of its own. */
+  readonly method: string | undefined;
+  readonly inherited: unknown;
+}
+
+const families = new WeakMap<object, FamilyBase>();
+
+/** Makes a class the base of a family. */
+export function markFamily(base: { readonly prototype: object }, family: Family, method?: string): void {
+  families.set(base, { family, method, inherited: method === undefined ? undefined : Reflect.get(base.prototype, method) });
+}
+
+function baseOf(cacheClass: CacheClass): FamilyBase {
+  for (let c: unknown = cacheClass; typeof c === 'function'; c = Object.getPrototypeOf(c)) {
+    const found = families.get(c);
+    if (found !== undefined) return found;
+  }
+  throw new InvalidCacheClassError(`Cache class ${cacheClass.name} extends none of the cache classes of sequelize-flash, such as InstanceCache.`);
+}
+
+/** Which family a cache class belongs to. @throws InvalidCacheClassError */
+export const familyOf = (cacheClass: CacheClass): Family => baseOf(cacheClass).family;
+
+/** The name of the method by which a cache class answers with something of its own; `undefined` if it does not. */
+export function ownMethodOf(cacheClass: CacheClass): 'getInstance' | 'getResult' | undefined {
+  const { method, inherited } = baseOf(cacheClass);
+  if (method === undefined) return undefined;
+  return Reflect.get(cacheClass.prototype as object, method) === inherited ? undefined : (method as 'getInstance' | 'getResult');
+}
+
+/** What a `getInstance` or `getResult` runs in. */
+export interface Context {
+  readonly model: ModelStatic<Model>;
+  readonly transaction: Transaction | null | undefined;
+  /** "The rows with these key values". */
+  readonly where: WhereOptions;
+}
+
+const contexts = new WeakMap<object, Context>();
+
+/** What this query object runs in; `undefined` outside of a load. */
+export const contextOf = (query: object): Context | undefined => contexts.get(query);
+
+/** The answer of a class's own `getInstance` or `getResult`, on a model of one Sequelize instance. */
+function ownAnswer(cacheClass: CacheClass, method: 'getInstance' | 'getResult', cached: CachedModel, fields: readonly KeyField[]): Compute {
+  const columns = fields.flatMap((field) => field.columns);
+  return async (values, transaction) => {
+    const given: Record<string, unknown> = {};
+    let at = 0;
+    for (const field of fields) {
+      given[field.name] = field.argument(values.slice(at, at + field.columns.length));
+      at += field.columns.length;
+    }
+    const query = new cacheClass(given) as unknown as Readonly<Record<typeof method, (given: object) => unknown>>;
+    contexts.set(query, { model: cached.model, transaction, where: whereOf(columns, values) });
+    return query[method](given);
+  };
+}
+
+// ---- Instances --------------------------------------------------------------------------------
+
+/** A cache of what an overridden `getInstance` returns. */
+export function customInstance(cacheClass: CacheClass, cached: CachedModel, fields: readonly KeyField[]): ResultShape {
+  const answer = ownAnswer(cacheClass, 'getInstance', cached, fields);
+  return {
+    ...instanceCodec(cached),
+    compute: async (values, transaction) => checkedInstance(cacheClass.name, cached, await answer(values, transaction)),
+    watched: 'all',
+    rejectsNull: false,
+    description: 'instance',
+  };
+}
+
+/** A cache of the row with the key values, stored whole: one that may give an outdated answer cannot use the row's entry. */
+export function wholeInstance(cached: CachedModel, fields: readonly KeyField[]): ResultShape {
+  const columns = fields.flatMap((field) => field.columns);
+  return {
+    ...instanceCodec(cached),
+    compute: (values, transaction) =>
+      cached.model.findOne({ ...onConnection(transaction), ...attributesOf(cached), where: whereOf(columns, values) }),
+    watched: 'all',
+    rejectsNull: true,
+    description: 'row',
+  };
+}
+
+function checkedInstance(cache: string, cached: CachedModel, found: unknown): Model | null {
+  if (found === null || found === undefined) return null;
+  const expected = `${cache}.getInstance must resolve to an instance of ${cached.name} as its findOne returns it, or to null`;
+  if (typeof found !== 'object' || !(found instanceof cached.model || isModelInstance(found, cached))) {
+    throw new UnsupportedResultError(`${expected}; received ${show(found)}.`);
+  }
+  const instance = found as Model & { readonly _options?: { readonly include?: unknown } };
+  if (instance.isNewRecord || instance._options?.include !== undefined) {
+    throw new UnsupportedResultError(
+      `${expected}; received one that ${instance.isNewRecord ? 'is not saved' : "was loaded with 'include'"}.`,
+    );
+  }
+  const values = ownValues(instance);
+  const missing = cached.stored.find(({ name }) => values[name] === undefined && cached.scope.attributes.includes(name));
+  if (missing !== undefined) {
+    throw new UnsupportedResultError(`${expected}; received one that was loaded without '${missing.name}'. Leave 'attributes' out.`);
+  }
+  const more = Object.keys(values).find((name) => !cached.scope.attributes.includes(name));
+  if (more !== undefined) {
+    throw new UnsupportedResultError(`${expected}; received one that was loaded with '${more}' as well. Leave 'attributes' out.`);
+  }
+  return instance;
+}
+
+const isModelInstance = (found: object, cached: CachedModel): boolean =>
+  'isNewRecord' in found && isInstanceOf(found as Model, cached.model);
+
+// ---- Lists ------------------------------------------------------------------------------------
+
+/** How a class orders and limits its list. */
+export interface ListOptions {
+  readonly order: Order | undefined;
+  readonly limit: number | undefined;
+  readonly shape: ListShape;
+}
+
+/** Reads `static order` and `static limit` of a class. @throws InvalidCacheClassError */
+export function listOptionsOf(cacheClass: CacheClass, model: ModelStatic<Model>): ListOptions {
+  const { order, limit } = cacheClass as { readonly order?: unknown; readonly limit?: unknown };
+  if (limit !== undefined && (!Number.isInteger(limit) || (limit as number) < 1)) {
+    throw new InvalidCacheClassError(`${cacheClass.name}.limit must be a whole number of rows, at least 1; received ${show(limit)}.`);
+  }
+  const attributes = model.getAttributes();
+  const names = new Set<string>();
+  const items: readonly unknown[] = order === undefined ? [] : Array.isArray(order) ? order : [order];
+  for (const item of items) {
+    const [name, direction = 'ASC', ...more]: readonly unknown[] = Array.isArray(item) ? item : [item];
+    if (typeof name !== 'string' || !Object.hasOwn(attributes, name) || typeof direction !== 'string' || !/^(asc|desc)$/i.test(direction) || more.length > 0) {
+      throw new InvalidCacheClassError(
+        `${cacheClass.name}.order must be a list of attributes of ${model.name}, each with its direction, such as [['id', 'DESC']]; received ${show(order)} with ${show(name)}.`,
+      );
+    }
+    names.add(name);
+  }
+  if (limit !== undefined && names.size === 0) {
+    throw new InvalidCacheClassError(`${cacheClass.name} has a limit and no order, so which rows it has would be chance. Add 'static order = [[…]]'.`);
+  }
+  return {
+    order: order as Order | undefined,
+    limit: limit as number | undefined,
+    shape: { order: names, description: JSON.stringify(['list', items, limit ?? 0]) },
+  };
+}
+
+/** Computes the rows with the key values, as `findAll` finds them. */
+export function listOf(cached: CachedModel, fields: readonly KeyField[], { order, limit }: Pick<ListOptions, 'order' | 'limit'>): Compute {
+  const columns = fields.flatMap((field) => field.columns);
+  return (values, transaction) =>
+    cached.model.findAll({
+      ...onConnection(transaction),
+      ...attributesOf(cached),
+      where: whereOf(columns, values),
+      // Sequelize turns a list of plain names into its own form, in place.
+      ...(order === undefined ? {} : { order: structuredClone(order) as Order }),
+      ...(limit === undefined ? {} : { limit }),
+    });
+}
+
+/** A list that is stored whole: one that may give an outdated answer cannot refer to the rows' entries. */
+export const wholeList = (cached: CachedModel, fields: readonly KeyField[], options: ListOptions): ResultShape => ({
+  ...listCodec(cached),
+  compute: listOf(cached, fields, options),
+  watched: 'all',
+  rejectsNull: false,
+  description: options.shape.description,
+});
+
+// ---- Values -----------------------------------------------------------------------------------
+
+const jsonCodec: AnswerCodec = {
+  encode: (answer) => answer,
+  decode: (cells) => cells,
+  present: (content) => content,
+  conceal: (answer) => answer,
+};
+
+/** A cache of what an overridden `getResult` returns. */
+export function customResult(cacheClass: CacheClass, cached: CachedModel, fields: readonly KeyField[]): ResultShape {
+  const answer = ownAnswer(cacheClass, 'getResult', cached, fields);
+  return {
+    ...jsonCodec,
+    compute: async (values, transaction) => checkedJson(cacheClass.name, await answer(values, transaction)),
+    watched: 'all',
+    rejectsNull: false,
+    description: 'json',
+  };
+}
+
+/** The number of rows with the key values. */
+export function countOf(cached: CachedModel, fields: readonly KeyField[]): ResultShape {
+  const columns = fields.flatMap((field) => field.columns);
+  return {
+    ...jsonCodec,
+    compute: (values, transaction) => cached.model.count({ ...onConnection(transaction), where: whereOf(columns, values) }),
+    watched: cached.scope.visibility,
+    rejectsNull: false,
+    description: 'count',
+  };
+}
+
+/** Whether there is a row with the key values. */
+export function existsOf(cached: CachedModel, fields: readonly KeyField[]): ResultShape {
+  const columns = fields.flatMap((field) => field.columns);
+  return {
+    ...jsonCodec,
+    compute: async (values, transaction) => {
+      const found = await cached.model.findOne({
+        ...onConnection(transaction),
+        attributes: [[Sequelize.literal('1'), 'found']],
+        where: whereOf(columns, values),
+        raw: true,
+      });
+      return found !== null;
+    },
+    watched: cached.scope.visibility,
+    rejectsNull: false,
+    description: 'exists',
+  };
+}
+
+/** A value that JSON holds exactly. @throws UnsupportedResultError */
+function checkedJson(cache: string, value: unknown): unknown {
+  try {
+    assertJson(value);
+    return value;
+  } catch (cause) {
+    if (!(cause instanceof NotSerialisable)) throw cause;
+    throw new UnsupportedResultError(
+      `${cache}.getResult must resolve to a JSON value (numbers, strings, booleans, null, arrays and plain objects of these); received ${show(value)}, with ${cause.message}. ` +
+        `Return ids or other plain values${Array.isArray(value) ? ', or leave getResult out to cache the instances' : ''}.`,
+      { cause },
+    );
+  }
+}
+
+/** The primary outside of any transaction, or the transaction's connection. */
+const onConnection = (transaction: Transaction | null | undefined): object =>
+  transaction == null ? readOptions : { transaction };
+
+const attributesOf = ({ attributes }: CachedModel): object => (attributes === undefined ? {} : { attributes });

@@ -1,0 +1,211 @@
+/**
+ * Caches without entries of their own: what a relation leads to, and instances with others included.
+ * Their answers are put together from the entries of the models on the way.
+ */
+import type { Includeable, Model, ModelStatic } from 'sequelize';
+import type { Canonical } from '../entries/key-types.js';
+import { keyOf, type KeySpace } from '../entries/keys.js';
+import { bucketsOf, type CachedModel } from '../models/cached-model.js';
+import { whereOf } from '../models/finder.js';
+import { ownValues } from '../models/hydrate.js';
+import type { KeyColumn } from '../models/columns.js';
+import type { Counters, ListCache, SimpleCache } from './bound-cache.js';
+import type { KeyField } from './key-fields.js';
+import { follow, type Ask, type CacheFinder, type Inclusion, type Step } from './relations.js';
+
+/** What a chain declares. */
+export interface ChainDeclaration {
+  readonly name: string;
+  readonly fields: readonly KeyField[];
+  readonly counters: Counters;
+}
+
+abstract class ChainCache {
+  readonly kind = 'chain';
+  readonly name: string;
+  readonly fields: readonly KeyField[];
+  readonly columns: readonly KeyColumn[];
+  readonly counters: Counters;
+  readonly #stem: string;
+
+  constructor(
+    readonly model: CachedModel,
+    declaration: ChainDeclaration,
+    keys: KeySpace,
+    /** Finds the caches of the models on the way. */
+    protected readonly caches: CacheFinder,
+  ) {
+    this.name = declaration.name;
+    this.fields = declaration.fields;
+    this.columns = declaration.fields.flatMap(({ columns }) => columns);
+    this.counters = declaration.counters;
+    this.#stem = keys.stem('result', declaration.name);
+  }
+
+  /** Names the answer, for debugging and in one process. Nothing is stored under it. */
+  keyFor(values: readonly Canonical[]): string {
+    return keyOf(this.#stem, bucketsOf(this.columns, values));
+  }
+
+  /** "There is none" is an error of `resolve`. */
+  abstract readonly rejectsNull: boolean;
+
+  /** The models whose rows it can answer with. */
+  abstract readonly models: readonly ModelStatic<Model>[];
+
+  /** The answer, by the lookups that `ask` makes. */
+  abstract answer(values: readonly Canonical[], ask: Ask): Promise<unknown>;
+
+  /** The answer by Sequelize's own means, in one statement; `undefined` where there is none. */
+  abstract query(values: readonly Canonical[], options: object): Promise<unknown> | undefined;
+}
+
+/** What a relation leads to. */
+export class RelatedCache extends ChainCache {
+  readonly rejectsNull = false;
+  readonly models: readonly ModelStatic<Model>[];
+  readonly #root: SimpleCache | ListCache;
+  readonly #steps: readonly Step[];
+
+  constructor(
+    model: CachedModel,
+    declaration: ChainDeclaration,
+    keys: KeySpace,
+    caches: CacheFinder,
+    /** A list where all rows count. */
+    root: SimpleCache | ListCache,
+    steps: readonly Step[],
+  ) {
+    super(model, declaration, keys, caches);
+    this.#root = root;
+    this.#steps = steps;
+    this.models = [model.model, ...steps.map(({ target }) => target)];
+  }
+
+  async answer(values: readonly Canonical[], ask: Ask): Promise<unknown> {
+    const found = await ask(this.#root, values);
+    if (found === undefined) return undefined;
+    let rows = Array.isArray(found) ? (found as Model[]) : found === null ? [] : [found as Model];
+    for (const step of this.#steps) {
+      const related = await Promise.all(rows.map((row) => follow(step, row, this.caches, ask)));
+      rows = distinct(related.flatMap((some) => some.map(({ instance }) => instance)));
+    }
+    return this.#root.kind === 'list' ? rows : (rows[0] ?? null);
+  }
+
+  query(): undefined {
+    return undefined;
+  }
+}
+
+/** An instance with others included. */
+export class IncludingCache extends ChainCache {
+  readonly rejectsNull = true;
+  readonly models: readonly ModelStatic<Model>[];
+  readonly #root: SimpleCache;
+  readonly #inclusions: readonly Inclusion[];
+  #prepared: BuildOptions | undefined;
+
+  constructor(
+    model: CachedModel,
+    declaration: ChainDeclaration,
+    keys: KeySpace,
+    caches: CacheFinder,
+    root: SimpleCache,
+    inclusions: readonly Inclusion[],
+  ) {
+    super(model, declaration, keys, caches);
+    this.#root = root;
+    this.#inclusions = inclusions;
+    this.models = [model.model, ...modelsOf(inclusions)];
+  }
+
+  async answer(values: readonly Canonical[], ask: Ask): Promise<unknown> {
+    const found = await ask(this.#root, values);
+    if (found === undefined || found === null) return found;
+    const row = await nested(found as Model, this.#inclusions, this.caches, ask);
+    this.#prepared ??= preparedInclude(this.model.model, this.#inclusions);
+    return this.model.model.build(row, { ...this.#prepared, isNewRecord: false, raw: true, attributes: [...this.model.scope.attributes] } as object);
+  }
+
+  query(values: readonly Canonical[], options: object): Promise<unknown> {
+    return this.model.model.findOne({ ...options, where: whereOf(this.columns, values), include: includeOf(this.#inclusions) });
+  }
+}
+
+/** A chain of either kind. */
+export type Chain = RelatedCache | IncludingCache;
+
+/** Lays a related instance on one that is there, as if it had been included. */
+export function attach(instance: Model, as: string, related: Model | null, { include, includeMap }: BuildOptions): void {
+  const internals = instance as unknown as { dataValues: Record<string, unknown>; _options: Partial<BuildOptions> };
+  const { _options: options } = internals;
+  internals._options = {
+    ...options,
+    include: [...(options.include ?? []).filter((other) => other.as !== as), ...include],
+    includeNames: [...new Set([...(options.includeNames ?? []), as])],
+    includeMap: { ...options.includeMap, ...includeMap },
+    includeValidated: true,
+  };
+  internals.dataValues[as] = related;
+  Reflect.set(instance, as, related);
+}
+
+/** What Sequelize makes of `include` when it builds an instance with it. */
+export interface BuildOptions {
+  readonly include: readonly { readonly as?: string }[];
+  readonly includeNames: readonly string[];
+  readonly includeMap: Readonly<Record<string, unknown>>;
+  readonly includeValidated: true;
+}
+
+/** Lets Sequelize resolve an include once, as it does for every query. */
+export function preparedInclude(model: ModelStatic<Model>, inclusions: readonly Inclusion[]): BuildOptions {
+  const probe = model.build({}, { isNewRecord: false, raw: true, include: includeOf(inclusions) }) as unknown as { readonly _options: BuildOptions };
+  const { include, includeNames, includeMap } = probe._options;
+  return { include, includeNames, includeMap, includeValidated: true };
+}
+
+/** A fresh `include`: Sequelize changes the one that it is given. */
+const includeOf = (inclusions: readonly Inclusion[]): Includeable[] =>
+  inclusions.map(({ step, include }) => ({ association: step.as, ...(include.length === 0 ? {} : { include: includeOf(include) }) }));
+
+function* modelsOf(inclusions: readonly Inclusion[]): Generator<ModelStatic<Model>> {
+  for (const { step, include } of inclusions) {
+    yield step.target;
+    yield* modelsOf(include);
+  }
+}
+
+/** The values of an instance, with those of the included ones under their names. */
+async function nested(
+  instance: Model,
+  inclusions: readonly Inclusion[],
+  caches: CacheFinder,
+  ask: Ask,
+): Promise<Record<string, unknown>> {
+  const parts = await Promise.all(
+    inclusions.map(async ({ step, include }) => {
+      const related = await follow(step, instance, caches, ask);
+      const rows = await Promise.all(
+        related.map(async (one) => ({
+          ...(await nested(one.instance, include, caches, ask)),
+          ...(one.link === undefined || step.through === undefined ? {} : { [step.through]: ownValues(one.link) }),
+        })),
+      );
+      return [step.as, step.many ? rows : (rows[0] ?? null)] as const;
+    }),
+  );
+  return { ...ownValues(instance), ...Object.fromEntries(parts) };
+}
+
+/** Each row once. */
+function distinct(rows: readonly Model[]): Model[] {
+  const found = new Map<string, Model>();
+  for (const row of rows) {
+    const { primaryKeyAttributes } = row.constructor as ModelStatic<Model>;
+    const key = JSON.stringify(primaryKeyAttributes.map((name) => String(ownValues(row)[name])));
+    if (!found.has(key)) found.set(key, row);
+  }
+  return [...found.values()];
+}

@@ -1,0 +1,160 @@
+/** Lists, counts and "is there one": what they answer, what that costs, and when they are one moment's. */
+import assert from 'node:assert/strict';
+import { after, before, beforeEach, describe, it } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { DataTypes, Model, type CreationOptional, type ForeignKey, type InferAttributes, type InferCreationAttributes, type NonAttribute } from 'sequelize';
+import { QuerysetCache, QuerysetCountCache, QuerysetExistsCache, registerCache, withCache, type JsonValue } from '../../src/index.js';
+import { backendNames, openBackend, type Backend } from '../support/backends.js';
+import { costing } from '../support/cost.js';
+import { holdFirst } from '../support/observed-store.js';
+
+for (const name of backendNames) {
+  describe(`querysets on ${name}`, () => {
+    class User extends Model<InferAttributes<User>, InferCreationAttributes<User>> {
+      static readonly cache = withCache(User, { keys: ['id'] });
+      declare id: CreationOptional<number>;
+      declare name: string;
+    }
+    class Vote extends Model<InferAttributes<Vote>, InferCreationAttributes<Vote>> {
+      static readonly cache = withCache(Vote, { keys: ['id'], filters: ['user', ['user', 'kind']] });
+      declare id: CreationOptional<number>;
+      declare kind: string;
+      declare weight: number;
+      declare userId: ForeignKey<number | null>;
+      declare user?: NonAttribute<User>;
+    }
+    class HeaviestVotes extends QuerysetCache<Vote, ['user']> {
+      static model = Vote;
+      static keyFields = ['user'] as const;
+      static order = [['weight', 'DESC'], 'id'] as const;
+      static limit = 2;
+    }
+    class WeightOfUser extends QuerysetCache<Vote, ['user']> {
+      static model = Vote;
+      static keyFields = ['user'] as const;
+      override async getResult({ user }: { readonly user: number | null }): Promise<JsonValue> {
+        const votes = await this.queryset().findAll({ where: { userId: user } });
+        return { weight: votes.reduce((sum, { weight }) => sum + weight, 0), ids: votes.map(({ id }) => id).sort() };
+      }
+    }
+    class HasVoted extends QuerysetExistsCache<Vote, ['user']> {
+      static model = Vote;
+      static keyFields = ['user'] as const;
+    }
+    class VotesOfUser extends QuerysetCountCache<Vote, ['user']> {
+      static model = Vote;
+      static keyFields = ['user'] as const;
+    }
+    class AllVotes extends QuerysetCountCache<Vote> {
+      static model = Vote;
+      static keyFields = [];
+    }
+    for (const cacheClass of [HeaviestVotes, WeightOfUser, HasVoted, VotesOfUser, AllVotes]) registerCache(cacheClass);
+
+    let backend: Backend;
+    let bill: User;
+    let emma: User;
+
+    before(async () => {
+      backend = await openBackend(name);
+      const { sequelize } = backend;
+      const id = { type: DataTypes.INTEGER, primaryKey: true, autoIncrement: true } as const;
+      User.init({ id, name: DataTypes.STRING }, { sequelize, timestamps: false });
+      Vote.init({ id, kind: DataTypes.STRING, weight: DataTypes.INTEGER }, { sequelize, timestamps: false });
+      Vote.belongsTo(User, { as: 'user', foreignKey: 'userId' });
+      await sequelize.sync();
+      backend.setup();
+    });
+    after(() => backend.close());
+    beforeEach(async () => {
+      await Vote.destroy({ where: {} });
+      [bill, emma] = (await User.bulkCreate([{ name: 'bill' }, { name: 'emma' }])) as [User, User];
+      [bill, emma] = (await User.findAll({ order: [['id', 'DESC']], limit: 2 })).reverse() as [User, User];
+      for (const weight of [1, 2, 3]) await Vote.create({ userId: bill.id, kind: 'up', weight });
+    });
+
+    const weights = (votes: readonly Vote[]): number[] => votes.map(({ weight }) => weight).sort();
+
+    it('a list is cached with its rows, and costs one round trip when it is warm', async () => {
+      const cold = await costing(backend, { sql: 1 }, () => Vote.cache.filter({ user: bill }));
+      // A round trip is what leaves in one turn of the event loop.
+      await nextTurn();
+      const warm = await costing(backend, { sql: 0 }, () => Vote.cache.filter({ userId: bill.id }));
+      assert.equal(backend.store.roundTrips, 1);
+      assert.deepEqual(weights(cold), [1, 2, 3]);
+      assert.deepEqual(warm, await Vote.findAll({ where: { userId: bill.id } }));
+      // The rows are those of all caches.
+      await costing(backend, { sql: 0 }, () => Vote.cache.get({ id: warm[0]!.id }));
+    });
+
+    it('an empty list is cached, until a row comes', async () => {
+      assert.deepEqual(await costing(backend, { sql: 1 }, () => Vote.cache.filter({ user: emma })), []);
+      assert.deepEqual(await costing(backend, { sql: 0 }, () => Vote.cache.filter({ user: emma })), []);
+      await Vote.create({ userId: emma.id, kind: 'up', weight: 7 });
+      assert.deepEqual(weights(await Vote.cache.filter({ user: emma })), [7]);
+    });
+
+    it('a row that moves leaves one list and comes to the other, without extra SQL', async () => {
+      await Promise.all([Vote.cache.filter({ user: bill }), Vote.cache.filter({ user: emma })]);
+      const [vote] = await Vote.cache.filter({ user: bill });
+      await vote!.update({ userId: emma.id });
+      assert.equal((await Vote.cache.filter({ user: bill })).length, 2);
+      assert.equal((await Vote.cache.filter({ user: emma })).length, 1);
+      await vote!.destroy();
+      assert.equal((await Vote.cache.filter({ user: emma })).length, 0);
+    });
+
+    it('order and limit: a row that is not in the list comes into it when its order changes', async () => {
+      const heaviest = async (): Promise<number[]> => (await new HeaviestVotes(bill).resolve()).map(({ weight }) => weight);
+      assert.deepEqual(await heaviest(), [3, 2]);
+      assert.deepEqual(await costing(backend, { sql: 0 }, heaviest), [3, 2]);
+      await Vote.update({ weight: 9 }, { where: { weight: 1 } });
+      assert.deepEqual(await heaviest(), [9, 3]);
+      await Vote.destroy({ where: { weight: 9 } });
+      assert.deepEqual(await heaviest(), [3, 2]);
+      await Vote.increment({ weight: 5 }, { where: { weight: 2 } });
+      assert.deepEqual(await heaviest(), [7, 3]);
+    });
+
+    it('results, counts and existence are exact', async () => {
+      const read = async (user: User): Promise<unknown> => [
+        await new WeightOfUser(user).resolve(),
+        await new HasVoted(user).resolve(),
+        await new VotesOfUser({ user }).resolve(),
+        await new AllVotes().resolve(),
+      ];
+      const ids = weights(await Vote.findAll()).length;
+      assert.equal(ids, 3);
+      const [{ weight }, ...others] = (await read(bill)) as [{ weight: number }, ...unknown[]];
+      assert.deepEqual([weight, ...others], [6, true, 3, 3]);
+      assert.deepEqual(await costing(backend, { sql: 0 }, () => read(bill)), await read(bill));
+      assert.deepEqual(await read(emma), [{ weight: 0, ids: [] }, false, 0, 3]);
+      const [vote] = await Vote.findAll({ order: ['weight'] });
+      // Only the result depends on a weight.
+      await costing(backend, {}, () => vote!.update({ weight: 4 }));
+      await costing(backend, { sql: 1 }, () => read(bill));
+      await Vote.update({ userId: emma.id }, { where: { userId: bill.id } });
+      assert.deepEqual(await read(bill), [{ weight: 0, ids: [] }, false, 0, 3]);
+      assert.deepEqual(((await read(emma)) as unknown[]).slice(1), [true, 3, 3]);
+    });
+
+    it('a list is one moment: what one transaction changes in two rows is seen whole or not at all', async () => {
+      const sum = async (): Promise<number> => (await Vote.cache.filter({ user: bill })).reduce((total, { weight }) => total + weight, 0);
+      assert.equal(await sum(), 6);
+      const [first, second] = await Vote.findAll({ where: { userId: bill.id }, order: ['weight'] });
+      // The reader knows which rows are in the list, and has looked at the list but not at the rows yet.
+      const held = holdFirst(backend.store, (operation, key) => operation === 'get' && key.includes(':r:'));
+      const reading = sum();
+      await held.reached;
+      await backend.sequelize.transaction(async (transaction) => {
+        await first!.update({ weight: 101 }, { transaction });
+        await second!.update({ weight: -98 }, { transaction });
+      });
+      // Another reader fills one of the two rows.
+      await Vote.cache.get({ id: second!.id });
+      held.release();
+      assert.equal(await reading, 6);
+      assert.equal(await sum(), 6);
+    });
+  });
+}
