@@ -977,6 +977,8 @@ export class Loader {
         fills.push(this.#fill(row, model.fingerprint, look, rows.get(key), cache));
       }
       this.#listHints.set(lookup.id, { rowKeys: [...rows.keys()], epoch });
+      for (const key of rows.keys()) lookup.page?.wanted.add(key);
+      lookup.page?.epochs.set(model.tableKeys.epoch, epoch);
     }
     await Promise.all(fills);
   }
@@ -1003,6 +1005,8 @@ export class Loader {
     }
     const rowKey = model.rowKey(primaryKey);
     this.#hints.set(load.lookup.id, { rowKey, primaryKey, rowValues });
+    // What the next one will look at.
+    load.lookup.page?.wanted.add(rowKey);
     return { load, rowKey, body: [0, cells], index: [load.lookup.values, primaryKey, rowValues] };
   }
 

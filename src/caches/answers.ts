@@ -148,7 +148,8 @@ export function listOptionsOf(cacheClass: CacheClass, model: ModelStatic<Model>)
   const names = new Set<string>();
   const items: readonly unknown[] = order === undefined ? [] : Array.isArray(order) ? order : [order];
   for (const item of items) {
-    const [name, direction = 'ASC', ...more]: readonly unknown[] = Array.isArray(item) ? item : [item];
+    const parts: readonly unknown[] = Array.isArray(item) ? item : [item];
+    const [name, direction = 'ASC', ...more] = parts;
     if (typeof name !== 'string' || !Object.hasOwn(attributes, name) || typeof direction !== 'string' || !/^(asc|desc)$/i.test(direction) || more.length > 0) {
       throw new InvalidCacheClassError(
         `${cacheClass.name}.order must be a list of attributes of ${model.name}, each with its direction, such as [['id', 'DESC']]; received ${show(order)} with ${show(name)}.`,
@@ -175,7 +176,7 @@ export function listOf(cached: CachedModel, fields: readonly KeyField[], { order
       ...attributesOf(cached),
       where: whereOf(columns, values),
       // Sequelize turns a list of plain names into its own form, in place.
-      ...(order === undefined ? {} : { order: structuredClone(order) as Order }),
+      ...(order === undefined ? {} : { order: structuredClone<Order>(order) }),
       ...(limit === undefined ? {} : { limit }),
     });
 }

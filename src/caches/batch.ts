@@ -8,6 +8,10 @@ export interface Runnable<T = unknown> {
   resolve(options?: ReadOptions): Promise<T>;
 }
 
+/** A batch that has no queries yet. */
+// eslint-disable-next-line @typescript-eslint/no-empty-object-type -- exactly that: no names
+type NoQueries = {};
+
 /** Options of `BatchCacheQuery.get`. */
 export interface BatchOptions {
   /** Ask the cache alone: `undefined` for what is not in it. @default false */
@@ -39,7 +43,7 @@ export type BatchResult<Q, O extends BatchOptions> = {
  *   event: new EventCacheOnSlug('harbour-walk'),
  * }).get();
  */
-export class BatchCacheQuery<Q extends Readonly<Record<string, Runnable>> = Record<never, never>> {
+export class BatchCacheQuery<Q extends Readonly<Record<string, Runnable>> = NoQueries> {
   readonly #queries = new Map<string, Runnable>();
 
   /** @throws InvalidOptionError */
@@ -48,16 +52,16 @@ export class BatchCacheQuery<Q extends Readonly<Record<string, Runnable>> = Reco
   }
 
   /** Adds a query. Returns the batch itself, with the query's result in its type. @throws InvalidOptionError */
-  push<N extends string, T>(name: N, query: Runnable<T>): BatchCacheQuery<Q & Readonly<Record<N, Runnable<T>>>> {
+  push<N extends string, T>(name: N, query: Runnable<T>): this {
     this.#add(name, query);
-    return this as unknown as BatchCacheQuery<Q & Readonly<Record<N, Runnable<T>>>>;
+    return this;
   }
 
   /**
    * Runs all queries; every call runs them anew. Rejects with the first error, in the order of the
    * queries, unless the options say otherwise.
    */
-  async get<const O extends BatchOptions = Record<never, never>>(options?: O): Promise<BatchResult<Q, O>> {
+  async get<const O extends BatchOptions = BatchOptions>(options?: O): Promise<BatchResult<Q, O>> {
     const { onlyCache, noneOnException, returnExceptions, transaction } = checked(options ?? {});
     const read: ReadOptions = { ...(onlyCache === true ? { cacheOnly: true } : {}), ...(transaction === undefined ? {} : { transaction }) };
     const settled = await Promise.allSettled(Array.from(this.#queries.values(), (query) => query.resolve(read)));

@@ -24,7 +24,8 @@ import {
   wholeList,
   type Family,
 } from './answers.js';
-import { Counters, ListCache, ResultCache, SimpleCache, type BoundCache, type CacheDeclaration } from './bound-cache.js';
+import type { Counters} from './bound-cache.js';
+import { ListCache, ResultCache, SimpleCache, type BoundCache, type CacheDeclaration } from './bound-cache.js';
 import { IncludingCache, RelatedCache, type Chain } from './chains.js';
 import { declarationOf, type ModelOptions } from './declarations.js';
 import { GenericForeignKeys } from './generic-foreign-keys.js';
@@ -73,7 +74,7 @@ export interface BindingContext {
   readonly keys: KeySpace;
   readonly options: ResolvedOptions;
   /** By cache name; they outlive a new binding. */
-  countersOf(name: string): Counters;
+  readonly countersOf: (name: string) => Counters;
   /**
    * What is declared after set-up, and wrong, must not break other models: lookups of this one and
    * writes to its table are refused, because nobody knows what to invalidate.
@@ -369,8 +370,8 @@ function classDeclaration(
   if (own.version !== undefined && typeof own.version !== 'string' && !Number.isFinite(own.version)) {
     throw new InvalidOptionError(`Option '${name}.version' must be a number or a string; received ${show(own.version)}.`);
   }
-  const timeout = wholeNumber(`${name}.timeout`, own.timeout as never, modelTimeout, 1, 31_536_000, 'seconds');
-  const negative = wholeNumber(`${name}.negativeTimeout`, own.negativeTimeout as never, Math.min(modelNegative, timeout), 1, 31_536_000, 'seconds');
+  const timeout = wholeNumber(`${name}.timeout`, own.timeout, modelTimeout, 1, 31_536_000, 'seconds');
+  const negative = wholeNumber(`${name}.negativeTimeout`, own.negativeTimeout, Math.min(modelNegative, timeout), 1, 31_536_000, 'seconds');
   const invalidation = own.invalidation ?? 'UNSET';
   if (!invalidations.includes(invalidation as Invalidation)) {
     throw new InvalidOptionError(`Option '${name}.invalidation' must be one of ${invalidations.map((one) => `'${one}'`).join(', ')}; received ${show(invalidation)}.`);
@@ -393,7 +394,7 @@ function classDeclaration(
     negativeTimeout: Math.min(negative, timeout),
     version: `${version}/${typeof own.version === 'string' || typeof own.version === 'number' ? String(own.version) : ''}`,
     invalidation: invalidation as Invalidation,
-    allowtime: own.allowtime === undefined ? 0 : wholeNumber(`${name}.allowtime`, own.allowtime as never, 1, 1, 86_400, 'seconds'),
+    allowtime: own.allowtime === undefined ? 0 : wholeNumber(`${name}.allowtime`, own.allowtime, 1, 1, 86_400, 'seconds'),
   };
 }
 

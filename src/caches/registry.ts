@@ -464,7 +464,7 @@ function beyond(order: readonly string[], row: Readonly<Record<string, unknown>>
       ...Object.fromEntries(order.slice(0, at).map((before) => [before, row[before]])),
       [name]: { [Op.gt]: row[name] },
     })),
-  } as WhereOptions;
+  };
 }
 
 /** The registry of a model's Sequelize instance. @throws CacheNotSetUpError */
