@@ -77,6 +77,8 @@ class Lookup {
   waitStep = 4;
   /** Not to be answered through this process's hint again. */
   ignoreHint: boolean;
+  /** May be answered from its page: not when it looks again, because something is on its way. */
+  ahead: boolean;
   /** It was counted as a miss. */
   counted = false;
   /** How often its lease could not be placed. */
@@ -93,6 +95,7 @@ class Lookup {
     this.id = `${mode} ${cache.name} ${values.length === 1 ? exact(values[0] as Canonical) : JSON.stringify(values)}`;
     this.waiters = [waiter];
     this.ignoreHint = mode === 'refresh';
+    this.ahead = page !== undefined;
   }
 
   /** Computed when it is asked for: a hit through a hint needs none. */
@@ -102,7 +105,7 @@ class Lookup {
 
   /** What may be looked up once for all who ask for it. A page's looks are older than the lookups of others. */
   get together(): string {
-    return this.page === undefined ? this.id : `${this.id} ${String(this.page.id)}`;
+    return this.page === undefined || !this.ahead ? this.id : `${this.id} ${String(this.page.id)}`;
   }
 }
 
@@ -227,6 +230,12 @@ export class Loader {
     this.#queue.set(lookup.together, lookup);
   }
 
+  /** Looks again at the store itself. */
+  #again(lookup: Lookup): void {
+    lookup.ahead = false;
+    this.#enqueue(lookup);
+  }
+
   #flush(): void {
     const lookups = [...this.#queue.values()];
     this.#queue = new Map();
@@ -245,23 +254,18 @@ export class Loader {
     const want = new Wanted();
     for (const lookup of lookups) {
       const { cache } = lookup;
+      if (cache.kind === 'list') {
+        const hint = lookup.mode === 'refresh' ? undefined : this.#listHints.get(lookup.id);
+        if (hint !== undefined) listHints.set(lookup, hint);
+        want.atOnce(lookup, hint);
+        continue;
+      }
       want.add(lookup, cache.stamps);
       const hint = this.#hintOf(lookup);
       if (hint === undefined) {
-        want.add(lookup, [lookup.key]);
-        if (cache.kind === 'list') {
-          const known = lookup.mode === 'refresh' ? undefined : this.#listHints.get(lookup.id);
-          if (known !== undefined) {
-            listHints.set(lookup, known);
-            want.add(lookup, known.rowKeys);
-          }
-          want.steadily(lookup, known?.epoch);
-        } else if (needsEpoch(cache)) {
-          // It is known to this process for the first time, so a load is likely: it saves a round trip.
-          want.add(lookup, [cache.model.tableKeys.epoch]);
-        }
-        const last = lastKeyOf(lookup);
-        if (last !== undefined) want.add(lookup, [last]);
+        want.add(lookup, [lookup.key, lastKeyOf(lookup)]);
+        // It is known to this process for the first time, so a load is likely: it saves a round trip.
+        if (needsEpoch(cache)) want.add(lookup, [cache.model.tableKeys.epoch]);
         continue;
       }
       hints.set(lookup, hint);
@@ -280,8 +284,12 @@ export class Loader {
         case 'hit':
           this.#hit(lookup, verdict.content, judge);
           break;
-        case 'row':
         case 'rows':
+          // A page does not show them at the moment of what is looked at now.
+          lookup.ahead = false;
+          again.push({ lookup, hint: verdict.hint, round });
+          break;
+        case 'row':
           again.push({ lookup, hint: verdict.hint, round });
           break;
         case 'astray':
@@ -292,7 +300,7 @@ export class Loader {
       }
     };
     for (const lookup of lookups) {
-      const sight = lookup.page === undefined ? first : lookup.page.over(first);
+      const sight = through(lookup, first);
       const { look } = sight;
       const { cache } = lookup;
       decide(
@@ -307,21 +315,16 @@ export class Loader {
       const open = again.splice(0);
       const more = new Wanted();
       for (const { lookup, hint } of open) {
-        const { cache } = lookup;
-        more.add(lookup, cache.stamps);
-        if ('rowKey' in hint) {
-          more.add(lookup, [hint.rowKey]);
-          continue;
-        }
-        more.add(lookup, [lookup.key, ...hint.rowKeys]);
-        more.steadily(lookup, hint.epoch);
+        if ('rowKey' in hint) more.add(lookup, [...lookup.cache.stamps, hint.rowKey]);
+        else more.atOnce(lookup, hint);
       }
       const second = await this.#sight(more, true);
       for (const { lookup, hint, round } of open) {
         const { cache } = lookup;
-        const { look: found, steady } = lookup.page === undefined ? second : lookup.page.over(second);
+        const { look: found, steady } = through(lookup, second);
+        const before = through(lookup, first).look;
         const seen = new Set(more.of(lookup));
-        const both: Look = (key) => (seen.has(key) ? found : lookup.page === undefined ? first.look : lookup.page.over(first).look)(key);
+        const both: Look = (key) => (seen.has(key) ? found : before)(key);
         decide(
           lookup,
           () =>
@@ -336,7 +339,7 @@ export class Loader {
     for (const lookup of astray) {
       this.#hints.delete(lookup.id);
       lookup.ignoreHint = true;
-      this.#enqueue(lookup);
+      this.#again(lookup);
     }
     if (misses.length > 0) await this.#miss(misses);
   }
@@ -668,7 +671,7 @@ export class Loader {
       lookup.waitStep = Math.min(lookup.waitStep * 2, 64);
     }
     setTimeout(() => {
-      for (const lookup of lookups) this.#enqueue(lookup);
+      for (const lookup of lookups) this.#again(lookup);
     }, delay);
   }
 
@@ -686,7 +689,7 @@ export class Loader {
     }
     const outcome = await flight.outcome;
     if (!fresh || outcome.state === 'void') {
-      this.#enqueue(lookup);
+      this.#again(lookup);
       return;
     }
     if (outcome.state === 'failed') {
@@ -798,7 +801,7 @@ export class Loader {
     // Not earlier: they would meet leases of their own, and wait for them.
     for (const load of again) {
       this.#end(load, { state: 'void' });
-      this.#enqueue(load.lookup);
+      this.#again(load.lookup);
     }
     return ready;
   }
@@ -1155,26 +1158,27 @@ class Wanted {
   readonly #byLookup = new Map<Lookup, string[]>();
 
   add(lookup: Lookup, keys: readonly (string | undefined)[]): void {
-    const { page } = lookup;
+    const { page, ahead } = lookup;
     const own = this.#byLookup.get(lookup) ?? [];
     for (const key of keys) {
       if (key === undefined) continue;
       own.push(key);
-      if (page === undefined) this.keys.add(key);
-      else {
-        page.wanted.add(key);
-        if (!page.has(key)) this.keys.add(key);
-      }
+      page?.wanted.add(key);
+      if (page === undefined || !ahead || !page.has(key)) this.keys.add(key);
     }
     this.#byLookup.set(lookup, own);
   }
 
-  /** Its keys shall be seen as they were at one moment. */
-  steadily(lookup: Lookup, known: string | undefined): void {
-    const { epoch } = lookup.cache.model.tableKeys;
-    this.add(lookup, [epoch]);
-    lookup.page?.epochs.set(epoch, known);
-    if (lookup.page?.has(epoch) !== true) this.epochs.set(epoch, this.epochs.get(epoch) ?? known);
+  /** A list and the rows that it is known to lead to, as they were at one moment. */
+  atOnce(lookup: Lookup, hint: ListHint | undefined): void {
+    const { cache, page } = lookup;
+    const { epoch } = cache.model.tableKeys;
+    const keys = [lookup.key, epoch, ...cache.stamps, ...(hint?.rowKeys ?? [])];
+    // What a page shows is of one moment, and what is looked at now of another.
+    if (page !== undefined && !keys.every((key) => key === undefined || page.has(key))) lookup.ahead = false;
+    this.add(lookup, keys);
+    page?.epochs.set(epoch, hint?.epoch);
+    if (this.keys.has(epoch)) this.epochs.set(epoch, this.epochs.get(epoch) ?? hint?.epoch);
   }
 
   of(lookup: Lookup): readonly string[] {
@@ -1206,6 +1210,9 @@ const exact = (value: Canonical): string => (value === null ? '-' : `=${value}`)
 const unseen: Look = () => ({ state: 'absent' });
 
 const nothingSeen: Sight = { look: unseen, steady: () => undefined };
+
+/** What a lookup sees: its page, and what that does not show as `sight` has it. */
+const through = ({ page, ahead }: Lookup, sight: Sight): Sight => (page !== undefined && ahead ? page.over(sight) : sight);
 
 const missOn = (target: string, hint?: Hint): Verdict => ({ state: 'miss', target, hint });
 
