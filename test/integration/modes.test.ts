@@ -32,7 +32,7 @@ const allowtime = 30;
 function define(sequelize: Sequelize) {
   const Player = sequelize.define<Model<Row, Omit<Row, 'id'>> & Row>(
     'Player',
-    { id: { type: DataTypes.INTEGER, primaryKey: true, autoIncrement: true }, team: DataTypes.STRING, points: DataTypes.INTEGER } as never,
+    { id: { type: DataTypes.INTEGER, primaryKey: true, autoIncrement: true }, team: DataTypes.STRING, points: DataTypes.INTEGER },
     { timestamps: false },
   );
   const hold: { now: Hold | undefined } = { now: undefined };

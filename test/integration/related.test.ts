@@ -98,7 +98,7 @@ for (const name of backendNames) {
       Profile.init({ id, text: DataTypes.STRING }, plain);
       Post.init({ id, title: DataTypes.STRING }, plain);
       Tag.init({ id, word: DataTypes.STRING, deletedAt: DataTypes.DATE }, { sequelize, paranoid: true, createdAt: false, updatedAt: false });
-      PostTag.init({ rank: DataTypes.INTEGER } as never, plain);
+      PostTag.init({ rank: DataTypes.INTEGER }, plain);
       User.belongsTo(Country, { as: 'country', foreignKey: 'countryCode' });
       User.belongsTo(User, { as: 'boss', foreignKey: 'bossId', constraints: false });
       User.hasOne(Profile, { as: 'profile', foreignKey: 'userId' });
