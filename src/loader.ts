@@ -134,8 +134,8 @@ type Verdict =
   | { readonly state: 'rows'; readonly hint: ListHint }
   /** The hint was wrong. */
   | { readonly state: 'astray' }
-  /** To be loaded, with a lease on `target`. */
-  | { readonly state: 'miss'; readonly target: string; readonly hint: Hint | undefined };
+  /** To be loaded, with a lease on `target`; without one where a write in flight would take the answer away again. */
+  | { readonly state: 'miss'; readonly target: string; readonly hint: Hint | undefined; readonly inFlight?: boolean };
 
 /** A load that runs in this process. */
 interface Flight {
@@ -467,7 +467,9 @@ export class Loader {
             this.#coherence.remember(rowKey, seen.token);
             return values;
           });
-          if (row === undefined) return missOn(lookup.key);
+          if (row === undefined) {
+            return { state: 'miss', target: lookup.key, hint: undefined, inFlight: rowKeys.some((one) => look(one).state === 'marker') };
+          }
           rows.push(row);
         }
         this.#listHints.set(lookup.id, { rowKeys, epoch });
@@ -629,7 +631,7 @@ export class Loader {
     let bypass: BypassReason | undefined;
     if (seen.state === 'unknown' || stamps.some(({ state }) => state === 'unknown')) {
       bypass = this.#coherence.waiting > 0 ? 'undelivered-invalidation' : 'store-unavailable';
-    } else if (seen.state === 'marker' || stamps.some(({ state }) => state === 'marker')) {
+    } else if (verdict.inFlight === true || seen.state === 'marker' || stamps.some(({ state }) => state === 'marker')) {
       bypass = 'write-in-flight';
     } else if (seen.state === 'lease') {
       lookup.waitUntil ??= now + this.#options.leaseWait;

@@ -48,8 +48,8 @@ export interface Voider {
 const registries = new WeakMap<Sequelize, Registry>();
 const boundTo = new WeakMap<CacheClass, Set<Registry>>();
 
-/** How many chains' keys a process remembers. */
-const maxChainHints = 10_000;
+/** A chain's hint names so many keys, on average, before it takes the room of others. */
+const keysPerHint = 20;
 
 /** How many rows `invalidateWhere` reads at a time. */
 const batchOfRows = 1000;
@@ -63,7 +63,7 @@ export class Registry {
   /** By cache name; they outlive a new binding. */
   readonly #counters = new Map<string, Counters>();
   /** The keys that chains asked for last, by the answer's name. */
-  readonly #chainHints = new LRUCache<string, AheadPage>({ max: maxChainHints });
+  readonly #chainHints: LRUCache<string, AheadPage>;
   readonly #recomputing = new Set<Promise<void>>();
 
   constructor(
@@ -75,6 +75,8 @@ export class Registry {
     /** Gives a model its `cache`, if it has not kept it. */
     private readonly restoreCache: (model: ModelStatic<Model>) => void,
   ) {
+    // Bounded by the number of keys.
+    this.#chainHints = new LRUCache({ maxSize: options.maxHints * keysPerHint, sizeCalculation: ({ wanted }) => wanted.size + 1 });
     this.#bindings = this.#bound([], false);
     registries.set(sequelize, this);
   }
@@ -302,6 +304,9 @@ export class Registry {
 
   /** Voids what is cached of the rows that match a condition now. Resolves to their number. */
   async invalidateWhere({ cached, all, timed }: BoundModel, where: WhereOptions): Promise<number> {
+    if (typeof where !== 'object' || (where as unknown) === null) {
+      throw new InvalidOptionError(`${cached.name}.cache.invalidateWhere takes a condition, as findAll's 'where'; received ${show(where)}. For the whole table use clear().`);
+    }
     const names = [...new Set([...cached.primaryKey, ...all.flatMap(({ columns }) => columns)].map(({ name }) => name))];
     const order = cached.primaryKey.map(({ name }) => name);
     let count = 0;
