@@ -52,9 +52,9 @@ export class BatchCacheQuery<Q extends Readonly<Record<string, Runnable>> = NoQu
   }
 
   /** Adds a query. Returns the batch itself, with the query's result in its type. @throws InvalidOptionError */
-  push<N extends string, T>(name: N, query: Runnable<T>): this {
+  push<N extends string, T>(name: N, query: Runnable<T>): BatchCacheQuery<Q & Readonly<Record<N, Runnable<T>>>> {
     this.#add(name, query);
-    return this;
+    return this.#self() as BatchCacheQuery<Q & Readonly<Record<N, Runnable<T>>>>;
   }
 
   /**
@@ -77,6 +77,11 @@ export class BatchCacheQuery<Q extends Readonly<Record<string, Runnable>> = NoQu
         throw error;
       }),
     ) as BatchResult<Q, O>;
+  }
+
+  /** The batch, of whose queries the compiler is to forget what it knew. */
+  #self(): unknown {
+    return this;
   }
 
   #add(name: string, query: unknown): void {
