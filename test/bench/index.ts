@@ -12,6 +12,7 @@
  */
 import { parseArgs } from 'node:util';
 import type { Counts } from './counts.js';
+import { familyComparisons, openFamily } from './family.js';
 import { measure, median, type Comparison, type Plan } from './measure.js';
 import { openPlaces } from './places.js';
 import { RawClient } from './raw-client.js';
@@ -52,9 +53,10 @@ const wantedOf = (comparisons: readonly Comparison[]): readonly Comparison[] =>
 
 async function main(mysql: string, memcached: string): Promise<void> {
   const reads = wantedOf(readComparisons);
+  const family = wantedOf(familyComparisons);
   const writes = wantedOf(writeComparisons);
-  if (reads.length + writes.length === 0) {
-    throw new Error(`No line is named like '${words.join("' or '")}'. They are:\n${[...readComparisons, ...writeComparisons].map(({ name }) => name).join('\n')}`);
+  if (reads.length + family.length + writes.length === 0) {
+    throw new Error(`No line is named like '${words.join("' or '")}'. They are:\n${[...readComparisons, ...familyComparisons, ...writeComparisons].map(({ name }) => name).join('\n')}`);
   }
   const places = await openPlaces(mysql);
   const raw = new RawClient(memcached.split(','));
@@ -72,8 +74,14 @@ async function main(mysql: string, memcached: string): Promise<void> {
     counts.push(...((await readBench?.counts()) ?? []));
     const writeBench = writes.length === 0 ? undefined : new WriteBench(await places.table('written', rowsToWrite), memcached.split(','));
     counts.push(...((await writeBench?.counts(writes)) ?? []));
-    say('answers are those of findOne; measuring …');
-    const cases = [...((await readBench?.cases(reads)) ?? []), ...((await writeBench?.cases(writes)) ?? [])];
+    const familyBench = family.length === 0 ? undefined : await openFamily(places, memcached.split(','));
+    counts.push(...((await familyBench?.counts()) ?? []));
+    say('answers are those of Sequelize; measuring …');
+    const cases = [
+      ...((await readBench?.cases(reads)) ?? []),
+      ...(familyBench?.cases(family) ?? []),
+      ...((await writeBench?.cases(writes)) ?? []),
+    ];
     const measured = await measure(cases, plan);
     await writeBench?.verify();
     const result: Result = {
@@ -81,7 +89,7 @@ async function main(mysql: string, memcached: string): Promise<void> {
       machine: machineOf({ version, flushLogAtCommit }, await raw.version()),
       rows,
       rounds: plan.rounds,
-      ratios: linesOf([...reads, ...writes], measured, counts),
+      ratios: linesOf([...reads, ...family, ...writes], measured, counts),
       counts,
       bytes: await readBench?.bytes(),
       microseconds: Object.fromEntries(measured.map(({ name, rounds }) => [name, median(rounds.flat())])),

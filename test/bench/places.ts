@@ -89,6 +89,10 @@ export interface Table {
 export interface Places {
   /** Creates a table with `count` places. */
   table(name: string, count: number): Promise<Table>;
+  /** A Sequelize instance for models of other kinds, and how many statements it has sent. */
+  connect(): { readonly sequelize: Sequelize; statements(): number };
+  /** `setupCache`, with the prefix of all that is measured here. */
+  setup(sequelize: Sequelize, store: Store): FlashCache;
   /** `VERSION()`, and whether a commit reaches the disk. */
   readonly server: { readonly version: string; readonly flushLogAtCommit: string };
   /** Ends the connections and drops the database. */
@@ -153,6 +157,12 @@ export async function openPlaces(url: string): Promise<Places> {
   };
   return {
     table,
+    connect,
+    setup(sequelize, store) {
+      const cache = setupCache(sequelize, { store, prefix });
+      caches.push(cache);
+      return cache;
+    },
     server: { version: server.version, flushLogAtCommit: String(server.flushLogAtCommit) },
     async close() {
       for (const cache of caches) await cache.close();

@@ -45,9 +45,9 @@ for (const name of backendNames) {
       static model = Vote;
       static keyFields = ['user'] as const;
     }
-    class AllVotes extends QuerysetCountCache<Vote> {
+    class AllVotes extends QuerysetCountCache<Vote, []> {
       static model = Vote;
-      static keyFields = [];
+      static keyFields = [] as const;
     }
     for (const cacheClass of [HeaviestVotes, WeightOfUser, HasVoted, VotesOfUser, AllVotes]) registerCache(cacheClass);
 

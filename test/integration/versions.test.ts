@@ -137,7 +137,12 @@ describe('versions', () => {
 
   it('costs no round trip: a lookup asks for its stamps with everything else', async () => {
     await answers(here);
-    for (const read of [() => new here.SlugsOfTeam(team).resolve(), () => new here.LatestOfTeam(team).resolve(), () => new here.ItemBySlug(slug).resolve()]) {
+    const reads: readonly (() => Promise<unknown>)[] = [
+      () => new here.SlugsOfTeam(team).resolve(),
+      () => new here.LatestOfTeam(team).resolve(),
+      () => new here.ItemBySlug(slug).resolve(),
+    ];
+    for (const read of reads) {
       await nextTurn();
       await costing(backend, { sql: 0 }, read);
       assert.equal(backend.store.roundTrips, 1);
