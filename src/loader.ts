@@ -455,8 +455,7 @@ export class Loader {
           return model.rowKey(primaryKey);
         });
         const epoch = steady(model.tableKeys.epoch);
-        const looked = new Set(hint?.rowKeys);
-        if (rowKeys.some((key) => !looked.has(key)) || (epoch === undefined && rowKeys.length > 0)) {
+        if (!hasAll(hint?.rowKeys ?? [], rowKeys) || (epoch === undefined && rowKeys.length > 0)) {
           return round < maxListRounds ? { state: 'rows', hint: { rowKeys, epoch } } : missOn(lookup.key);
         }
         const rows: unknown[] = [];
@@ -1241,6 +1240,13 @@ function contentOf([asked, cells]: readonly unknown[], { values }: Lookup, cache
 function hasKey(row: readonly unknown[], { values }: Lookup, { model, columns }: ListCache): boolean {
   const key = model.keyValuesAt(row, columns);
   return key !== undefined && (sameValues(key, values) || sameValues(bucketsOf(columns, key), bucketsOf(columns, values)));
+}
+
+/** Whether all keys are among those that were looked at: mostly they are the very same. */
+function hasAll(looked: readonly string[], keys: readonly string[]): boolean {
+  if (sameValues(looked, keys)) return true;
+  const known = new Set(looked);
+  return keys.every((key) => known.has(key));
 }
 
 /** Whether cells hold values that are the answer's own: nested JSON. */

@@ -127,6 +127,7 @@ export class Coherence {
    */
   async survey(keys: readonly string[], epochs: ReadonlyMap<string, string | undefined>, insist: boolean): Promise<Sight> {
     const tables = [...epochs.keys()];
+    if (tables.length === 0) return { look: await this.look(keys), steady: () => undefined };
     // In this order: the epochs are seen before all others.
     const all = [...tables, ...keys.filter((key) => !epochs.has(key))];
     const ordered = this.#keepsOrder(all);
