@@ -1,4 +1,5 @@
 /** Tables that are dropped, made anew or emptied all together. */
+import type { Sequelize } from 'sequelize';
 import { describePaths } from './write-paths.js';
 
 describePaths('definition', (path) => {
@@ -39,7 +40,12 @@ describePaths('definition', (path) => {
 
   path('sequelize.truncate', { rejects: /foreign key/, rebuild: true, racy: true, wide: all }, async ({ sequelize, primed }) => {
     await primed();
-    await sequelize.truncate();
+    try {
+      await sequelize.truncate();
+    } finally {
+      // It sends all tables' statements at once and rejects at the first that fails: the others are still under way.
+      await statementsSettled(sequelize);
+    }
   });
 
   path('sequelize.truncate({ cascade }), foreign keys off', { rebuild: true, wide: all }, async ({ sequelize, primed }) => {
@@ -52,3 +58,10 @@ describePaths('definition', (path) => {
     await transaction.commit();
   });
 });
+
+/** Until no statement of a Sequelize instance is under way, its hooks included: only then its connection is given back. */
+async function statementsSettled(sequelize: Sequelize): Promise<void> {
+  const { pool } = (sequelize as unknown as { readonly connectionManager: { readonly pool: { readonly using: number; readonly waiting: number } } })
+    .connectionManager;
+  while (pool.using + pool.waiting > 0) await new Promise(setImmediate);
+}
