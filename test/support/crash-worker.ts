@@ -29,19 +29,30 @@ export interface CrashPlace {
   readonly leaseWait: number;
 }
 
+/** A table, and the step at which the action that is made in it stops; without one it is made to the end. */
+export interface CrashWorld {
+  readonly table: string;
+  readonly stopAt?: string;
+}
+
 /** What the worker is told. */
 export type CrashOrder =
+  /** Connect, and read what the action needs, for each table: what follows is then made at once. */
+  | { readonly do: 'prepare'; readonly action: ActionName; readonly tables: readonly string[] }
   /** Make it once in this table, to the end, and say which steps there were. */
   | { readonly do: 'count'; readonly action: ActionName; readonly table: string }
-  /** Make it in each table; in the first stop at step `from`, in the next one step later, and so on. Then kill yourself. */
-  | { readonly do: 'crash'; readonly action: ActionName; readonly tables: readonly string[]; readonly from: number }
+  /** Make it in each world, and stop where that says. Then kill yourself. */
+  | { readonly do: 'crash'; readonly action: ActionName; readonly worlds: readonly CrashWorld[] }
   /** Write the row 'a' of this table without end: counts that only grow, and negative ones that are rolled back. */
   | { readonly do: 'churn'; readonly table: string };
 
 /** What the worker answers. */
 export type CrashReply =
   | { readonly kind: 'ready' }
-  | { readonly kind: 'steps'; readonly labels: readonly string[] }
+  | { readonly kind: 'prepared' }
+  | { readonly kind: 'steps'; readonly steps: readonly string[] }
+  /** It kills itself now; these worlds came to their end without the step that they were to stop at. */
+  | { readonly kind: 'crashed'; readonly missed: readonly CrashWorld[] }
   /** The write of this count was acknowledged. */
   | { readonly kind: 'wrote'; readonly count: number }
   | { readonly kind: 'failed'; readonly message: string };
@@ -51,6 +62,7 @@ type Row = InstanceType<TeamTable['Row']>;
 /** Prepares, then resolves to what is done step by step. */
 type Action = (table: TeamTable, sequelize: Sequelize) => Promise<() => Promise<unknown>> | (() => Promise<unknown>);
 
+/** One after the other: each at the same time as another opens one more connection, of which a server has few. */
 const rowOf = ({ Row }: TeamTable, id: number): Promise<Row> => Row.findByPk(id, { rejectOnEmpty: true });
 
 /** Each kind of write, and each kind of load. */
@@ -64,7 +76,7 @@ export const writeActions = {
     return () => row.update({ team: 'y' });
   },
   'transaction of four writes': async (table, sequelize) => {
-    const [first, second, third] = await Promise.all([rowOf(table, 1), rowOf(table, 2), rowOf(table, 3)]);
+    const [first, second, third] = [await rowOf(table, 1), await rowOf(table, 2), await rowOf(table, 3)];
     return () =>
       sequelize.transaction(async (transaction) => {
         await first.update({ count: 100 }, { transaction });
@@ -74,7 +86,7 @@ export const writeActions = {
       });
   },
   'transaction with a savepoint': async (table, sequelize) => {
-    const [first, second] = await Promise.all([rowOf(table, 1), rowOf(table, 2)]);
+    const [first, second] = [await rowOf(table, 1), await rowOf(table, 2)];
     return () =>
       sequelize.transaction(async (transaction) => {
         await first.update({ count: 100 }, { transaction });
@@ -154,39 +166,35 @@ export function setUp(sequelize: Sequelize, store: Store, { prefix, alias, write
   return setupCache(sequelize, { store, prefix, writeLease, lockWaitTimeout, leaseWait, alias });
 }
 
-/** Entries that expire in between, such as "no such row", cost a write more steps while they stand. */
-const spareSteps = 6;
-/** Tables for steps that were not counted, and for a crash after the last one. */
-export const extraTables = 3;
-
-/** Counts steps, and stops at one. */
+/**
+ * Names the steps, and stops at one. A name is what is done and how often that was done before: an
+ * entry that expired, or a marker that was renewed, changes how many steps there are, but not which
+ * one a name means.
+ */
 class Steps {
-  readonly labels: string[] = [];
+  readonly names: string[] = [];
+  readonly #times = new Map<string, number>();
   #armed = false;
-  #stopAt = Infinity;
+  #stopped = false;
+  #stopAt: string | undefined;
   #stop: () => void = () => undefined;
 
-  /** @param stopAt from 1 */
-  arm(stopAt = Infinity, stop: () => void = () => undefined): void {
+  arm(stopAt?: string, stop: () => void = () => undefined): void {
     this.#armed = true;
     this.#stopAt = stopAt;
     this.#stop = stop;
   }
 
-  /** It is over, and was not stopped: a step after the last one. */
-  end(wanted: number): void {
-    if (this.labels.length < wanted - spareSteps - extraTables) {
-      throw new Error(`It ended after ${String(this.labels.length)} steps, before step ${String(wanted)}: ${this.labels.join(', ')}`);
-    }
-    this.#stop();
-  }
-
   /** Whether it goes on. Once it does not, it never does. */
   reach(label: string): boolean {
     if (!this.#armed) return true;
-    if (this.labels.length >= this.#stopAt) return false;
-    this.labels.push(label);
-    if (this.labels.length < this.#stopAt) return true;
+    if (this.#stopped) return false;
+    const times = (this.#times.get(label) ?? 0) + 1;
+    this.#times.set(label, times);
+    const name = `${label} #${String(times)}`;
+    this.names.push(name);
+    if (name !== this.#stopAt) return true;
+    this.#stopped = true;
     this.#stop();
     return false;
   }
@@ -289,36 +297,65 @@ if (process.send !== undefined && process.env.FLASH_TEST_CRASH !== undefined) {
   send({ kind: 'ready' });
 }
 
+/** An action in a table, ready to be made. */
+interface Prepared {
+  readonly steps: Steps;
+  readonly act: () => Promise<unknown>;
+}
+
+const prepared = new Map<string, Prepared>();
+
+/** How many worlds connect at the same time. */
+const preparedAtOnce = 8;
+
 async function obey(place: CrashPlace, order: CrashOrder): Promise<void> {
   if (order.do === 'churn') {
     await churn(place, order.table);
     return;
   }
-  const action = actions[order.action];
-  if (order.do === 'count') {
-    const { steps, act } = await prepare(place, action, order.table);
-    steps.arm();
-    await act();
-    send({ kind: 'steps', labels: steps.labels });
+  const tables = order.do === 'prepare' ? order.tables : order.do === 'count' ? [order.table] : order.worlds.map(({ table }) => table);
+  const worlds: Prepared[] = [];
+  for (let at = 0; at < tables.length; at += preparedAtOnce) {
+    worlds.push(...(await Promise.all(tables.slice(at, at + preparedAtOnce).map((table) => prepare(place, actions[order.action], table)))));
+  }
+  if (order.do === 'prepare') {
+    send({ kind: 'prepared' });
     return;
   }
-  const prepared = await Promise.all(order.tables.map((table) => prepare(place, action, table)));
-  let going = prepared.length;
-  await Promise.all(
-    prepared.map(async ({ steps, act }, at) => {
-      steps.arm(order.from + at, () => {
-        going -= 1;
-        if (going === 0) process.kill(process.pid, 'SIGKILL');
-      });
+  if (order.do === 'count') {
+    for (const { steps, act } of worlds) {
+      steps.arm();
       await act();
-      steps.end(order.from + at);
+      send({ kind: 'steps', steps: steps.names });
+    }
+    return;
+  }
+  const missed: CrashWorld[] = [];
+  let going = worlds.length;
+  const over = (): void => {
+    going -= 1;
+    if (going !== 0) return;
+    process.send?.({ kind: 'crashed', missed } satisfies CrashReply, () => process.kill(process.pid, 'SIGKILL'));
+  };
+  await Promise.all(
+    worlds.map(async ({ steps, act }, at) => {
+      const world = order.worlds[at];
+      steps.arm(world?.stopAt, over);
+      await act();
+      // What goes on in the background comes too late to stop anything.
+      steps.arm();
+      if (world?.stopAt !== undefined) missed.push(world);
+      over();
     }),
   );
 }
 
-async function prepare(place: CrashPlace, action: Action, table: string): Promise<{ steps: Steps; act: () => Promise<unknown> }> {
+async function prepare(place: CrashPlace, action: Action, table: string): Promise<Prepared> {
+  const before = prepared.get(table);
+  if (before !== undefined) return before;
   const steps = new Steps();
-  const sequelize = new Sequelize(place.url, { dialect: 'mysql', logging: false, pool: { max: 2 } });
+  // A connection that is closed because others are not ready yet would have to be opened anew.
+  const sequelize = new Sequelize(place.url, { dialect: 'mysql', logging: false, pool: { max: 2, idle: 300_000 } });
   sequelize.addHook('afterConnect', (connection) => {
     stepStatements(connection as Record<'query' | 'execute', Send>, steps);
   });
@@ -328,7 +365,9 @@ async function prepare(place: CrashPlace, action: Action, table: string): Promis
   // Connects both servers, so that connecting takes no part.
   await store.get(['connect']);
   await sequelize.query('SELECT 1');
-  return { steps, act: await action(models, sequelize) };
+  const world = { steps, act: await action(models, sequelize) };
+  prepared.set(table, world);
+  return world;
 }
 
 async function churn(place: CrashPlace, table: string): Promise<void> {
