@@ -33,6 +33,8 @@ export interface CrashPlace {
 export interface CrashWorld {
   readonly table: string;
   readonly stopAt?: string;
+  /** How long its leases stand, in seconds, if not as long as any other's. */
+  readonly leaseSeconds?: number;
 }
 
 /** What the worker is told. */
@@ -204,6 +206,7 @@ const never = new Promise<never>(() => undefined);
 
 /** Sends one operation after the other, each between two steps. */
 class SteppedStore implements Store {
+  leaseSeconds: number | undefined;
   readonly #store: Store;
   readonly #steps: Steps;
   #last: Promise<unknown> = Promise.resolve();
@@ -226,7 +229,7 @@ class SteppedStore implements Store {
   }
 
   add(key: string, value: string, ttlSeconds: number): Promise<boolean> {
-    return this.#inTurn(`add ${kindOf(key)}`, () => this.#store.add(key, value, ttlSeconds));
+    return this.#inTurn(`add ${kindOf(key)}`, () => this.#store.add(key, value, ttlSeconds === 0 ? 0 : (this.leaseSeconds ?? ttlSeconds)));
   }
 
   compareAndSwap(key: string, value: string, token: StoreToken, ttlSeconds: number): Promise<boolean> {
@@ -300,6 +303,7 @@ if (process.send !== undefined && process.env.FLASH_TEST_CRASH !== undefined) {
 /** An action in a table, ready to be made. */
 interface Prepared {
   readonly steps: Steps;
+  readonly store: SteppedStore;
   readonly act: () => Promise<unknown>;
 }
 
@@ -338,8 +342,9 @@ async function obey(place: CrashPlace, order: CrashOrder): Promise<void> {
     process.send?.({ kind: 'crashed', missed } satisfies CrashReply, () => process.kill(process.pid, 'SIGKILL'));
   };
   await Promise.all(
-    worlds.map(async ({ steps, act }, at) => {
+    worlds.map(async ({ steps, store, act }, at) => {
       const world = order.worlds[at];
+      store.leaseSeconds = world?.leaseSeconds;
       steps.arm(world?.stopAt, over);
       await act();
       // What goes on in the background comes too late to stop anything.
@@ -365,7 +370,7 @@ async function prepare(place: CrashPlace, action: Action, table: string): Promis
   // Connects both servers, so that connecting takes no part.
   await store.get(['connect']);
   await sequelize.query('SELECT 1');
-  const world = { steps, act: await action(models, sequelize) };
+  const world = { steps, store, act: await action(models, sequelize) };
   prepared.set(table, world);
   return world;
 }
