@@ -208,7 +208,13 @@ export class Bindings {
     }
     for (const chain of draft.chains) {
       const { name, fields, family } = chain;
-      const root = hidden(family === 'related-queryset' ? 'list' : 'simple', plainDeclaration(draft, `${name}(root)`, fields, context));
+      const kind = family === 'related-queryset' ? 'list' : 'simple';
+      const columns = fields.flatMap((field) => field.columns);
+      // Two caches of the same rows would each ask for them.
+      const known = (kind === 'list' ? lists : simple).find(
+        (cache) => cache.columns.length === columns.length && columns.every((column, at) => column.name === cache.columns[at]?.name),
+      );
+      const root = known ?? hidden(kind, plainDeclaration(draft, `${name}(root)`, fields, context));
       this.classes.set(chain.cacheClass, chainOf(chain, cached, keys, this.stepCache, root));
     }
     const primary =

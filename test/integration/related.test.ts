@@ -175,6 +175,16 @@ for (const name of backendNames) {
       assert.equal(await read(), 'again');
     });
 
+    it('the row that a relation starts from is the one that the model is looked up by', async () => {
+      const both = (): Promise<unknown> => Promise.all([User.cache.get({ name: bill.name }), new ProfileOfUser(bill.name).resolve()]);
+      // The user, and the profile.
+      await costing(backend, { sql: 2 }, both);
+      await warm(both);
+      await User.update({ bossId: bill.id }, { where: { id: bill.id } });
+      await User.cache.get({ name: bill.name });
+      await costing(backend, { sql: 0 }, () => new ProfileOfUser(bill.name).resolve());
+    });
+
     it('belongsToMany in both directions, and over its through model', async () => {
       const read = async (): Promise<unknown> => [
         words(await new TagsOfPost(post.id).resolve()),
