@@ -1,5 +1,5 @@
 /**
- * Runs the demo: npm start [-- --mysql] [arguments of the demo]
+ * Runs an example of several files: npm start (the demo), npm run blog [-- --mysql] [its other arguments]
  *
  * With --mysql on a memcached and a MariaDB server, the ones that the environment names or new ones.
  */
@@ -11,10 +11,10 @@ import { ensureInstalled, main, ROOT, runVisibly, talkOnStderr } from './tools.m
 
 await main(async () => {
   talkOnStderr();
-  const args = process.argv.slice(2);
+  const [name = 'demo', ...args] = process.argv.slice(2);
   await ensureInstalled();
   await buildExamples();
-  const demo = [join(ROOT, 'build/examples/demo/index.js'), ...args];
-  if (!args.includes('--mysql')) return runVisibly(process.execPath, demo, { terminal: true });
-  return withServers({ flushLogAtCommit: 1 }, (env) => runVisibly(process.execPath, demo, { env, terminal: true }));
+  const example = [join(ROOT, 'build/examples', name, 'index.js'), ...args];
+  if (!args.includes('--mysql')) return runVisibly(process.execPath, example, { terminal: true });
+  return withServers({ flushLogAtCommit: 1 }, (env) => runVisibly(process.execPath, example, { env, terminal: true }));
 });

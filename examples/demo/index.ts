@@ -5,18 +5,20 @@
  * statements and round trips to the store. The code that is shown is the code that is run, and
  * every answer and cost that the text speaks of is checked; the demo fails if one is not as claimed.
  */
+import { Sequelize } from 'sequelize';
 import { setupCache, type FlashCache } from 'sequelize-flash';
+import { mysqlAndMemcached, sqliteAndMemory, type Stack } from '../support/stack.js';
 import { Avatar, Comment, defineModels, Event, Participation, Place, PrimaryAvatarCacheOnUser, User } from './models.js';
 import { claim, Meter, Page, WrongClaim } from './page.js';
 import { samplePlaces } from './places.js';
-import { mysqlAndMemcached, sqliteAndMemory, type Stack } from './stack.js';
 
 async function main(): Promise<void> {
   const unknown = process.argv.slice(2).find((argument) => argument !== '--mysql');
   if (unknown !== undefined) throw new WrongClaim(`Unknown argument: ${unknown}. The demo takes --mysql, or nothing.`);
-  const stack = process.argv.includes('--mysql') ? mysqlAndMemcached() : await sqliteAndMemory();
+  const stack = process.argv.includes('--mysql') ? mysqlAndMemcached('npm start') : await sqliteAndMemory();
   const meter = new Meter(stack.store);
-  const sequelize = await stack.connect(meter.logging);
+  await stack.create();
+  const sequelize = new Sequelize({ ...stack.options, logging: meter.logging });
   let cache: FlashCache | undefined;
   try {
     defineModels(sequelize);
