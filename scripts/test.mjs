@@ -31,7 +31,7 @@ await main(async () => {
   );
   if (files.length === 0 && !checksOnly) throw new Failure(`No test file has ${filters.join(' or ')} in its path.`);
 
-  const withExamples = isWhole || files.some((file) => file.includes('examples/'));
+  const withExamples = isWhole || files.some((file) => file.includes('example'));
   await buildAll({ check, onlyWhenNeeded: !isWhole, withExamples });
   if (isWhole) await runChecks();
   if (checksOnly) return 0;
