@@ -6,6 +6,8 @@
  * The layers of src/, from the top. A file imports from its own layer and from those below it.
  */
 const LAYERS = [
+  // Sub-paths of their own: a program that only uses the cache loads nothing of them.
+  { name: 'helpers for tests', path: '^src/testing/' },
   { name: 'entry points', path: '^src/(index|setup)\\.m?ts$' },
   { name: 'managers', path: '^src/(manager|with-cache)\\.ts$' },
   { name: 'hooks and loader', path: '^src/(hooks/|loader\\.ts$)' },
@@ -68,10 +70,31 @@ module.exports = {
       to: { path: '^src/', pathNot: ['^src/stores/', '^src/(options|errors)\\.ts$'] },
     },
     {
-      name: 'store-by-interface',
-      comment: 'Everything but set-up sees a store as src/stores/store.ts has it.',
+      name: 'testing-from-outside',
+      comment: 'The helpers for tests use the cache as its users do: set-up, stores, options, errors and events.',
       severity: 'error',
-      from: { path: '^src/', pathNot: ['^src/stores/', '^src/(index|setup)\\.m?ts$'] },
+      from: { path: '^src/testing/' },
+      to: { path: '^src/', pathNot: ['^src/(testing|stores)/', '^src/(setup|options|errors|events)\\.ts$'] },
+    },
+    {
+      name: 'contract-stands-alone',
+      comment: 'The suite for stores knows the interface of a store and the errors, and sets nothing up.',
+      severity: 'error',
+      from: { path: '^src/testing/store-contract\\.ts$' },
+      to: { path: '^src/', pathNot: ['^src/errors\\.ts$', STORE_INTERFACE] },
+    },
+    {
+      name: 'runner-in-the-contract',
+      comment: 'Only the suite for stores needs a test runner; the other helpers work with any.',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/testing/store-contract\\.ts$' },
+      to: { path: '^(node:)?test$' },
+    },
+    {
+      name: 'store-by-interface',
+      comment: 'Everything but set-up and the helpers for tests sees a store as src/stores/store.ts has it.',
+      severity: 'error',
+      from: { path: '^src/', pathNot: ['^src/(stores|testing)/', '^src/(index|setup)\\.m?ts$'] },
       to: { path: '^src/stores/', pathNot: STORE_INTERFACE },
     },
     {

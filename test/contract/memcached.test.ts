@@ -6,8 +6,8 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InvalidOptionError } from '../../src/errors.js';
 import { MemcachedStore, memcachedFromEnv, type MemcachedStoreOptions } from '../../src/stores/memcached.js';
+import { storeContract } from '../../src/testing/store-contract.js';
 import { startMemcached, type MemcachedProcess } from '../support/memcached-process.js';
-import { storeContract } from './store.js';
 
 // Far above what an answer takes: on a loaded machine the suite must not meet the deadline.
 const timeoutMs = 10_000;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { InvalidOptionError, StoreProtocolError } from '../../src/errors.js';
 import { MemoryStore } from '../../src/stores/memory.js';
-import { storeContract } from './store.js';
+import { storeContract } from '../../src/testing/store-contract.js';
 
 storeContract('memory', () => {
   let time = 0;
@@ -11,6 +11,10 @@ storeContract('memory', () => {
     store,
     advance: (milliseconds) => {
       time += milliseconds;
+      return Promise.resolve();
+    },
+    flush: () => {
+      store.flush();
       return Promise.resolve();
     },
   });

@@ -1,13 +1,15 @@
 /**
- * What every store must do. Run it on a store of your own:
+ * What every store must do, as a suite for Node's own test runner (`node --test`).
  *
  * @example
- * storeContract('my store', async () => ({ store: new MyStore(), dispose: async () => {} }));
+ * import { storeContract } from 'sequelize-flash/testing/store-contract';
+ *
+ * storeContract('my store', async () => ({ store: new MyStore() }));
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, it, type TestContext } from 'node:test';
-import { StoreClosedError, StoreProtocolError } from '../../src/errors.js';
-import type { Store, StoreItem } from '../../src/stores/store.js';
+import { StoreClosedError, StoreProtocolError } from '../errors.js';
+import type { Store, StoreItem } from '../stores/store.js';
 
 /** A store and what the suite may do around it. A part that is missing skips the tests of it. */
 export interface StoreUnderTest {
@@ -20,7 +22,11 @@ export interface StoreUnderTest {
   dispose?(): Promise<void>;
 }
 
-/** Defines the suite. `factory` makes an empty, open store, and is called several times. */
+/**
+ * Defines the suite; the stores of this package are held to it too.
+ * @param name what the suite is called in the report
+ * @param factory makes an empty, open store; called several times, one after the other
+ */
 export function storeContract(name: string, factory: () => Promise<StoreUnderTest>): void {
   // One after the other: a flush is for all.
   describe(`store contract: ${name}`, { concurrency: 1 }, () => {
