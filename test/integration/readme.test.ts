@@ -47,7 +47,7 @@ describe('the README', () => {
   });
 
   it('has its programs', () => {
-    assert.deepEqual([...files.keys()], ['first', 'plain', 'sequelize-typescript', 'family', 'servers', 'events']);
+    assert.deepEqual([...files.keys()], ['first', 'plain', 'sequelize-typescript', 'family', 'servers', 'events', 'tests']);
   });
 
   it('compiles against the package as it ships', () => {
