@@ -13,6 +13,7 @@ const LAYERS = [
   { name: 'hooks and loader', path: '^src/(hooks/|loader\\.ts$)' },
   { name: 'caches', path: '^src/caches/' },
   { name: 'coherence and models', path: '^src/(coherence|models)/' },
+  { name: 'request cache', path: '^src/request-cache\\.ts$' },
   { name: 'entries', path: '^src/entries/' },
   // Only the composition root sees more of a store than its interface; see the rule on stores below.
   { name: 'bottom', path: '^src/(stores/|(options|errors|events|types|gate)\\.ts$)' },
