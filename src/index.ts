@@ -2,6 +2,14 @@
 export { withCache, registerCache } from './with-cache.js';
 export { setupCache, type FlashCache } from './setup.js';
 export { bumpVersion, ModelCacheManager } from './manager.js';
+export {
+  fastifyRequestCache,
+  requestCache,
+  withRequestCache,
+  type ClosingResponse,
+  type RequestCacheOptions,
+  type RequestMiddleware,
+} from './request-cache.js';
 export { InstanceCache } from './caches/instance-cache.js';
 export { QuerysetCache, QuerysetCountCache, QuerysetExistsCache } from './caches/queryset-caches.js';
 export { RelatedInstanceCache, RelatedQuerysetCache } from './caches/related-caches.js';

@@ -99,11 +99,16 @@ export const fastifyRequestCache = (
 /** Whether a request's answers are kept here. It costs nothing until the first request is opened. */
 export const isRequestOpen = (): boolean => currentAnswers() !== undefined;
 
+/** How many writes of this process to what the owner has were noted so far. */
+export const writesOf = (owner: object): number => ledgerOf(owner).writes;
+
 /**
  * An answer that the request has already, or that of `load`. Rejects with the errors of `load`.
  *
  * @param owner what is written to as one; see `noteWrite`
  * @param id of the lookup, among those of the owner
+ * @param since what `writesOf` said when that was looked at which `load` will take its answer from;
+ *   undefined where that is still to come. An answer from before a write is not kept.
  */
 export function memoised<A>(
   owner: object,
@@ -111,10 +116,12 @@ export function memoised<A>(
   copier: Copier<A>,
   load: () => Promise<A | null | undefined>,
   reading: Reading = 'read',
+  since?: number,
 ): Promise<A | null | undefined> {
   const answers = currentAnswers();
   if (answers === undefined) return load();
   const ledger = ledgerOf(owner);
+  if (since !== undefined && since !== ledger.writes) return load();
   return answers.read({ key: `${String(ledger.serial)} ${id}`, ledger, copier, load }, reading);
 }
 

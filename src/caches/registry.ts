@@ -15,6 +15,7 @@ import { canonicalValues, tableName } from '../models/cached-model.js';
 import { findByKeys, readOptions, whereOf } from '../models/finder.js';
 import { ownValues } from '../models/hydrate.js';
 import { show, type ResolvedOptions } from '../options.js';
+import { isRequestOpen, memoised, noteWrite, writesOf } from '../request-cache.js';
 import type { CacheClass, ReadOptions } from '../types.js';
 import { Counters, type BoundCache, type ListCache, type SimpleCache } from './bound-cache.js';
 import { Bindings, type Answerer, type BoundModel, type Reference } from './binding.js';
@@ -115,6 +116,8 @@ export class Registry {
     this.#isSetUp = true;
     this.#bindings = bindings;
     this.#boundAt = { declarations, models: models.length };
+    // A model may have other columns now than a request's answers.
+    noteWrite(this);
     return bindings;
   }
 
@@ -193,7 +196,7 @@ export class Registry {
       return options.cacheOnly === true ? undefined : readThrough(cache, values, null);
     }
     const mode = options.cacheOnly === true ? 'cache-only' : options.refresh === true ? 'refresh' : 'read';
-    return cache.kind === 'chain' ? this.#readChain(cache, values, mode) : this.reader.load(cache, values, mode);
+    return cache.kind === 'chain' ? this.#readChain(cache, values, mode) : this.#load(cache, values, mode);
   }
 
   /** Why lookups of a cache are plain finds; `undefined` if they are not. */
@@ -216,25 +219,37 @@ export class Registry {
   async #readChain(chain: Chain, values: readonly Canonical[], mode: Mode): Promise<unknown> {
     const id = chain.keyFor(values);
     const hint = mode === 'refresh' ? undefined : this.#chainHints.get(id);
-    const page = await this.reader.page(hint?.wanted ?? new Set(), hint?.epochs ?? new Map());
+    const ahead = new Ahead(this, () => this.reader.page(hint?.wanted ?? new Set(), hint?.epochs ?? new Map()));
     let answer: unknown;
     try {
-      answer = await chain.answer(values, (cache, of) => this.#ask(cache, of, mode, page));
+      answer = await chain.answer(values, (cache, of) => this.#ask(cache, of, mode, ahead));
     } catch (error) {
       if (!(error instanceof NotInCache)) throw error;
     }
-    this.#chainHints.set(id, { wanted: page.wanted, epochs: page.epochs, missed: page.missed });
-    if (page.missed) chain.counters.misses += 1;
+    const page = await ahead.looked;
+    if (page !== undefined) this.#chainHints.set(id, { wanted: page.wanted, epochs: page.epochs, missed: page.missed });
+    if (page?.missed === true) chain.counters.misses += 1;
     else chain.counters.hits += 1;
     return answer;
   }
 
   /** One lookup of a chain. */
-  #ask(cache: BoundCache, values: readonly Canonical[], mode: Mode, page?: AheadPage): Promise<unknown> {
+  #ask(cache: BoundCache, values: readonly Canonical[], mode: Mode, ahead: Ahead): Promise<unknown> {
     if (cache.kind !== 'result' && whyNotCached(cache) !== undefined) {
       return mode === 'cache-only' ? Promise.resolve(undefined) : readThrough(cache, values, null);
     }
-    return this.reader.load(cache, values, mode, page);
+    return this.#load(cache, values, mode, ahead);
+  }
+
+  /** A lookup in the store, unless the request that it is made in has the answer already. */
+  #load(cache: BoundCache, values: readonly Canonical[], mode: Mode, ahead?: Ahead): Promise<unknown> {
+    const load = (): Promise<unknown> =>
+      ahead === undefined
+        ? this.reader.load(cache, values, mode)
+        : ahead.page().then((page) => this.reader.load(cache, values, mode, page));
+    if (!isRequestOpen()) return load();
+    const copier = { encode: (answer: unknown) => cache.encode(answer), decode: (cells: unknown) => cache.present(cache.decode(cells)) };
+    return memoised(this, JSON.stringify([cache.name, ...values]), copier, load, mode, ahead?.writes);
   }
 
   /**
@@ -243,7 +258,9 @@ export class Registry {
    */
   recompute(resets: readonly { readonly cache: BoundCache; readonly values: readonly Canonical[] }[]): void {
     for (const { cache, values } of resets) {
-      const work = this.#ask(cache, values, 'read').then(
+      if (this.#whyNotCached(cache) !== undefined) continue;
+      // Not for the request that wrote: nobody asked.
+      const work = this.reader.load(cache, values, 'read').then(
         () => undefined,
         (cause: unknown) => {
           publish('error', () => ({ operation: 'reset', cause }));
@@ -286,6 +303,7 @@ export class Registry {
   async #void(affected: Affected): Promise<void> {
     publish('invalidate', () => ({ keys: [...affected.keys()], wide: [] }));
     await this.voider.invalidate(affected);
+    noteWrite(this);
   }
 
   /** Voids everything that is cached of a model's table. */
@@ -455,6 +473,34 @@ export class Registry {
       if (!(error instanceof NotInCache)) throw error;
       return undefined;
     }
+  }
+}
+
+/** What a chain looks at ahead of its lookups: not before one of them has to ask the store. */
+class Ahead {
+  readonly #owner: object;
+  readonly #look: () => Promise<AheadPage>;
+  #page: Promise<AheadPage> | undefined;
+  #writes: number | undefined;
+
+  constructor(owner: object, look: () => Promise<AheadPage>) {
+    this.#owner = owner;
+    this.#look = look;
+  }
+
+  /** How many writes of this process there were when it was looked; undefined as long as it was not. */
+  get writes(): number | undefined {
+    return this.#writes;
+  }
+
+  /** The page, if it was ever needed. */
+  get looked(): Promise<AheadPage> | undefined {
+    return this.#page;
+  }
+
+  page(): Promise<AheadPage> {
+    this.#writes ??= writesOf(this.#owner);
+    return (this.#page ??= this.#look());
   }
 }
 

@@ -15,6 +15,7 @@ import { randomToken } from '../entries/envelope.js';
 import { canonicalValues } from '../models/cached-model.js';
 import { ownValues } from '../models/hydrate.js';
 import { publish } from '../events.js';
+import { noteWrite } from '../request-cache.js';
 import { dependsOnAfter, Effects } from './effects.js';
 import { canWrite, dropsDatabase, transactionAfter } from './raw-sql.js';
 import { hasRowLocks, imagesOf, imagesWhere, Isolation, StatementTransaction, type Image } from './images.js';
@@ -185,6 +186,7 @@ export class Statements {
     if (effects.empty) return;
     const write = this.#coherence.write();
     await write.mark(effects.affected);
+    noteWrite(this.#registry);
     this.#inFlight.set(query, { plan: undefined, effects, root: undefined, before: new Map(), write, own: undefined, unlock: undefined });
   }
 
@@ -252,6 +254,7 @@ export class Statements {
       const before = await this.#readBefore(plan, own?.transaction ?? null);
       // Inside a transaction of our own the markers can wait until all is known.
       if (own === undefined) await write.mark(without(effects.affected, begun.marked));
+      noteWrite(this.#registry);
       this.#inFlight.set(query, { plan, effects, root: undefined, before, write, own, unlock });
     } catch (error) {
       // `afterQuery` runs, but knows nothing of this statement.
@@ -295,6 +298,7 @@ export class Statements {
       // TRUNCATE commits what the transaction did so far.
       write = this.#coherence.write();
       await write.mark(this.#pendingOf(root, plan.effects).affected);
+      noteWrite(this.#registry);
     }
     this.#inFlight.set(query, { plan, effects: plan.effects, root, before, write, own: undefined, unlock: undefined });
   }
@@ -358,6 +362,7 @@ export class Statements {
       await this.#rollback(transaction);
       throw refused;
     }
+    noteWrite(this.#registry);
     this.#inFlight.set(query, {
       plan: undefined,
       effects,
@@ -489,6 +494,7 @@ export class Statements {
     if (effects.empty) return;
     if (options.transaction == null) {
       await this.#coherence.invalidate(effects.affected);
+      noteWrite(this.#registry);
       this.#registry.recompute(effects.resets);
     } else this.#pendingOf(rootOf(options.transaction), effects);
   }
@@ -499,11 +505,20 @@ export class Statements {
    * Removes a write's markers. But a server does not notice that its client is gone while a statement
    * waits for a lock, and commits it later: where the connection was lost, the markers stand until the
    * server has ended its side of it.
+   *
+   * What requests have looked up is void after the store was told, not before: a read in between
+   * may find there what stood under a key that became known only now.
    */
   async #release(write: Write | undefined, connection: unknown, more?: Affected): Promise<void> {
     if (write === undefined) return;
     if (!hasRowLocks(this.#sequelize) || this.#isUsable(connection)) await write.release(more);
-    else void write.releaseWhen(() => this.#isGone(connection), this.#coherence.markerLife, more);
+    else {
+      const isOver = (): Promise<boolean> => this.#isGone(connection);
+      void write.releaseWhen(isOver, this.#coherence.markerLife, more).then(() => {
+        noteWrite(this.#registry);
+      });
+    }
+    noteWrite(this.#registry);
   }
 
   #isUsable(connection: unknown): boolean {

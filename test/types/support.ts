@@ -1,6 +1,6 @@
 /** What the type tests share: the API under test, and assertions on types. */
 
-export { InstanceCache, registerCache, withCache } from '../../src/index.js';
+export { fastifyRequestCache, InstanceCache, registerCache, requestCache, withCache, withRequestCache } from '../../src/index.js';
 export type * from '../../src/types.js';
 
 /** `true` if `A` and `B` are the same type, also in optionality, `any` and `readonly`. */
