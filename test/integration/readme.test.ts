@@ -17,6 +17,7 @@ import ts from 'typescript';
 import * as errors from '../../src/errors.js';
 import { channels } from '../../src/events.js';
 import { resolveOptions } from '../../src/options.js';
+import { withRequestCache } from '../../src/request-cache.js';
 import { MemcachedStore } from '../../src/stores/memcached.js';
 import { MemoryStore } from '../../src/stores/memory.js';
 import { mysqlUrl } from '../support/backends.js';
@@ -116,6 +117,7 @@ describe('the README', () => {
     };
     const nonsense = { nonsense: 1 } as object;
     assert.deepEqual(listed('**`setupCache(sequelize, options)`**'), known(() => resolveOptions(nonsense, {})));
+    assert.deepEqual(listed('**`withRequestCache(work, options)`**'), known(() => withRequestCache(() => undefined, nonsense)));
     assert.deepEqual(listed('**`new MemcachedStore(servers, options)`**'), known(() => new MemcachedStore('localhost', nonsense)));
     assert.deepEqual(listed('**`new MemoryStore(options)`**'), known(() => new MemoryStore(nonsense)));
   });
