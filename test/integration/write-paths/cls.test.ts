@@ -1,7 +1,7 @@
 /** Transactions that nobody passes: CLS, which Sequelize keeps for all its instances together. */
 import assert from 'node:assert/strict';
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { Sequelize } from 'sequelize';
+import { Sequelize, type Model } from 'sequelize';
 import { describePaths } from './write-paths.js';
 
 const found = { rejectOnEmpty: true } as const;
@@ -128,9 +128,9 @@ describePaths(
       await sequelize.transaction(async () => {
         await Item.update({ sku: 'n1' }, { where: { id: 1 }, fields: ['sku'] });
         if (!cachedRun) return;
-        assert.equal((await bySku.cached(['n1']))?.get('id'), 1);
+        assert.equal(((await bySku.cached(['n1'])) as Model | null)?.get('id'), 1);
         assert.equal(await bySku.cached(['n1'], { transaction: null }), null);
-        assert.equal((await bySku.cached(['s1'], { transaction: null }))?.get('id'), 1);
+        assert.equal(((await bySku.cached(['s1'], { transaction: null })) as Model | null)?.get('id'), 1);
       });
     });
 

@@ -3,8 +3,9 @@
  * lookup that there is, and the rows that each test begins with.
  */
 import { DataTypes, type Model, type ModelStatic, type Sequelize, type WhereOptions } from 'sequelize';
-import { InstanceCache, withCache, type CacheClass, type ReadOptions } from '../../../src/index.js';
+import { DoesNotExist, InstanceCache, registerCache, withCache, type CacheClass, type ReadOptions } from '../../../src/index.js';
 import { defineWorld, modelNames as oracleNames, type AnyCache } from '../../oracle/models.js';
+import { familyOn, type Via } from './shop-caches.js';
 
 const moreNames = ['Item', 'Profile', 'Page', 'Reply', 'Shelf', 'Box', 'Thing', 'Town', 'Score'] as const;
 
@@ -15,17 +16,29 @@ export type ShopName = (typeof shopNames)[number];
 /** A value of a key field's column. */
 export type Value = string | number | boolean | null;
 
-/** One way to look a row up. */
+/**
+ * One way to ask for a row, for rows, or for what follows from them. The answer is an instance, null,
+ * a list of instances, or a JSON value.
+ */
 export interface Lookup {
+  /** The model that the key fields are of. */
   readonly model: ShopName;
+  /** How the answer is stored: see `bound-cache.ts`, and `chains.ts` for what is put together. */
+  readonly kind: 'simple' | 'list' | 'result' | 'chain';
   /** For messages. */
   readonly name: string;
-  /** The attributes that the key fields stand for, in order. */
+  /** The attributes that the key fields stand for, in order. None: the whole table. */
   readonly attributes: readonly string[];
+  /** The rows that it reads beside those with the key values. */
+  readonly via: readonly Via[];
+  /** All models whose rows can change the answer. */
+  readonly models: readonly ShopName[];
+  /** A list whose order is declared; any other may come in any order. */
+  readonly ordered: boolean;
   /** With the cache, never in a transaction. */
-  cached(values: readonly Value[], options?: ReadOptions): Promise<Model | null | undefined>;
+  cached(values: readonly Value[], options?: ReadOptions): Promise<unknown>;
   /** The database's own answer. */
-  actual(values: readonly Value[]): Promise<Model | null>;
+  actual(values: readonly Value[]): Promise<unknown>;
 }
 
 /** The models of one Sequelize instance. */
@@ -68,6 +81,21 @@ const keys: Readonly<Record<ShopName, readonly (readonly string[])[]>> = {
   Thing: [['id'], ['tag'], ['box']],
   Town: [['id'], ['name'], ['country']],
   Score: [['id'], ['player']],
+};
+
+/**
+ * What `filter` takes; the lists of the oracle's models are classes. Each is on columns that a
+ * simple cache is on as well: no write has to find out more about a row because of a list.
+ */
+const filters: Readonly<Partial<Record<ShopName, readonly (readonly string[])[]>>> = {
+  Item: [['color'], ['aisle', 'bin'], []],
+  Profile: [['user']],
+  Page: [[]],
+  Reply: [['page']],
+  Box: [['shelf']],
+  Thing: [['box']],
+  Town: [['country'], []],
+  Score: [['player']],
 };
 
 /** Defines everything anew for this Sequelize instance. */
@@ -125,42 +153,92 @@ export function defineShop(sequelize: Sequelize): Shop {
   for (const name of moreNames) {
     const cache: unknown = withCache(models[name], {
       keys: keys[name].map((names) => [...names]) as never,
+      filters: (filters[name] ?? []).map((names) => [...names]) as never,
       caches: name === 'Score' ? [BestScoreOfPlayer] : [],
     });
     caches[name] = cache as AnyCache;
   }
 
   const lookups: Lookup[] = [];
-  for (const model of shopNames) {
-    for (const names of keys[model]) {
-      const ofFields = names.map((name): Field => fields[name] ?? [name, name]);
-      const attributes = ofFields.flatMap(([, ...own]) => own);
-      lookups.push({
-        model,
-        name: `${model}.cache(${names.join(',')})`,
-        attributes,
-        cached: (values, options) => caches[model]!.getOrNone(paramsOf(ofFields, values), options),
-        actual: (values) => models[model].findOne({ where: whereOf(attributes, values), transaction: null }),
-      });
-    }
-  }
-  const custom = { ...world.custom, BestScoreOfPlayer: { model: 'Score', keyFields: ['player'], cacheClass: BestScoreOfPlayer } } as const;
-  for (const [name, { model, keyFields, cacheClass, ...more }] of Object.entries(custom)) {
+  const add = (
+    model: ShopName,
+    name: string,
+    keyFields: readonly string[],
+    { cached, actual, via = [], ...shape }: Pick<Lookup, 'kind'> & Partial<Pick<Lookup, 'ordered' | 'via'>> & Asked,
+  ): void => {
     const ofFields = keyFields.map((field): Field => fields[field] ?? [field, field]);
+    const attributes = ofFields.flatMap(([, ...own]) => own);
     lookups.push({
       model,
       name,
-      attributes: ofFields.flatMap(([, ...own]) => own),
-      cached: (values, options) => {
-        const query = new (cacheClass as CacheClass)(paramsOf(ofFields, values)) as unknown as {
-          resolve(options?: ReadOptions): Promise<Model | null>;
-        };
-        return query.resolve(options);
-      },
-      actual: (values) => ('expected' in more ? more.expected(values) : Score.findOne({ ...bestOf(values[0]), transaction: null })),
+      attributes,
+      ordered: false,
+      ...shape,
+      via,
+      models: [...new Set([model, ...modelsOf(via)])],
+      cached: (values, options) => cached(paramsOf(ofFields, values), options),
+      actual: (values) => actual(whereOf(attributes, values), values),
+    });
+  };
+  for (const model of shopNames) {
+    for (const names of keys[model]) {
+      add(model, `${model}.cache(${names.join(',')})`, names, {
+        kind: 'simple',
+        cached: (params, options) => caches[model]!.getOrNone(params, options),
+        actual: (where) => models[model].findOne({ where, transaction: null }),
+      });
+    }
+    for (const names of filters[model] ?? []) {
+      add(model, `${model}.cache[${names.join(',')}]`, names, {
+        kind: 'list',
+        cached: (params, options) => (caches[model] as unknown as Filtering).filter(params, options),
+        actual: (where) => models[model].findAll({ where, transaction: null }),
+      });
+    }
+  }
+  const resolve = (cacheClass: CacheClass) => (params: Params, options?: ReadOptions): Promise<unknown> => {
+    const query = new cacheClass(params);
+    return query.resolve(options).catch(nullIfNone);
+  };
+  const custom = { ...world.custom, BestScoreOfPlayer: { model: 'Score', keyFields: ['player'], cacheClass: BestScoreOfPlayer } } as const;
+  for (const [name, { model, keyFields, cacheClass, ...more }] of Object.entries(custom)) {
+    add(model, name, keyFields, {
+      kind: 'result',
+      cached: resolve(cacheClass),
+      actual: (_, values) => ('expected' in more ? more.expected(values) : Score.findOne({ ...bestOf(values[0]), transaction: null })),
     });
   }
+  for (const { model, cacheClass, actual, ...shape } of familyOn(models)) {
+    registerCache(cacheClass);
+    add(model, cacheClass.name, cacheClass.keyFields, { ...shape, cached: resolve(cacheClass), actual });
+  }
   return { sequelize, models, lookups };
+}
+
+type Params = Readonly<Record<string, unknown>>;
+
+/** How a lookup is answered. */
+interface Asked {
+  cached(params: Params, options?: ReadOptions): Promise<unknown>;
+  actual(where: WhereOptions, values: readonly Value[]): Promise<unknown>;
+}
+
+/** The part of a manager that answers with lists. */
+interface Filtering {
+  filter(params: Params, options?: ReadOptions): Promise<Model[] | undefined>;
+}
+
+/** A class that delivers one row rejects where there is none; `findOne` resolves to null. */
+function nullIfNone(error: unknown): null {
+  if (error instanceof DoesNotExist) return null;
+  throw error;
+}
+
+function* modelsOf(via: readonly Via[]): Generator<ShopName> {
+  for (const { model, then = [] } of via) {
+    yield model;
+    yield* modelsOf(then);
+  }
 }
 
 const bestOf = (player: unknown): { where: WhereOptions; order: [string, string][] } => ({
