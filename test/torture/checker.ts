@@ -4,10 +4,16 @@
  * A read from `start` to `end` may show a committed version of what was asked for if no newer one had
  * to be seen by `start`, and if its COMMIT had been sent by `end`. Where the answer depends on several
  * rows, each of them has such a set of versions, and some choice among them has to give the answer.
+ * The answer to a question about all rows with some values has to be that of one moment, too.
  */
 import type { Read } from './log.js';
 import { Versions, type History, type Row, type Version } from './history.js';
-import { askIdIn, primaryKeyIn, specOf, type KeySpec, type TableName } from './tables.js';
+import { Moments, type Span, type Whose } from './moments.js';
+import {
+  compareBy, isSet, questionOf, rowsIn, valuesIn,
+  type LinkedQuestion, type SetQuestion,
+} from './questions.js';
+import { askIdIn, primaryKeyIn, specOf, tables, valueIn, type KeySpec, type TableName } from './tables.js';
 
 /**
  * - `staleAfterAck`: older than a write that had been acknowledged when the read began.
@@ -16,8 +22,9 @@ import { askIdIn, primaryKeyIn, specOf, type KeySpec, type TableName } from './t
  * - `staleAfterCrash`: older than a write whose writer had been killed longer than `writeLease` (and the
  *   allowance) before.
  * - `staleAfterFailure`: older than a write that had been reported as failed, and was committed.
+ * - `torn`: of several rows, each right by itself, but never so together.
  */
-export type FindingKind = 'staleAfterAck' | 'uncommitted' | 'wrongAnswers' | 'staleAfterCrash' | 'staleAfterFailure';
+export type FindingKind = 'staleAfterAck' | 'uncommitted' | 'wrongAnswers' | 'staleAfterCrash' | 'staleAfterFailure' | 'torn';
 
 export interface Finding {
   readonly kind: FindingKind;
@@ -26,10 +33,22 @@ export interface Finding {
   /** The row or key, and the versions that the answer should have been among. */
   readonly versions: Versions;
   readonly floor: number;
+  /** The rows whose versions were a choice. */
+  readonly spans?: readonly Span[];
 }
 
 type Trouble = Omit<Finding, 'read'>;
-type Whose = 'acked' | 'all';
+
+/** Answers of one sort. */
+class Tally {
+  reads = 0;
+  hits = 0;
+
+  add({ hit }: Read): void {
+    this.reads += 1;
+    if (hit) this.hits += 1;
+  }
+}
 
 /** Checks reads against the history of their run. */
 export class Checker {
@@ -45,9 +64,20 @@ export class Checker {
   /** The same after a write that was reported as failed and was committed. */
   maxStaleAfterFailure = 0;
   readonly findings: Finding[] = [];
+  readonly lists = new Tally();
+  /** Counts, existence and results of a program's own. */
+  readonly results = new Tally();
+  /** What relations lead to. */
+  readonly related = new Tally();
+  /** Answers about several rows of which some may have been out of date by themselves, so that there need be no one moment. */
+  loose = 0;
+  /** Lists and results with more possible orders of commits than were looked at. */
+  unjudged = 0;
+  readonly #moments: Moments;
 
   constructor(history: History) {
     this.#history = history;
+    this.#moments = new Moments(history);
     for (const { versions } of history.rows.values()) {
       for (const content of versions.places.keys()) if (content !== null) this.#contents.add(content);
     }
@@ -56,6 +86,13 @@ export class Checker {
   check(read: Read): void {
     this.reads += 1;
     if (read.hit) this.hits += 1;
+    const asked = questionOf(read.askId);
+    if (asked !== undefined) {
+      const { question, values } = asked;
+      const trouble = isSet(question) ? this.#checkSet(read, question, values) : this.#checkLinked(read, question, values);
+      if (trouble !== undefined) this.findings.push({ ...trouble, read });
+      return;
+    }
     const { table, key } = specOf(read.askId);
     if (read.content !== null && askIdIn(read.content, table, key) !== read.askId) {
       const why = 'the row does not have the values that were asked for';
@@ -99,6 +136,162 @@ export class Checker {
       ...(content === null ? [] : [{ versions: mine ?? nothing, content }]),
       ...before.map(([other, versions]) => ({ versions, content: null, other })),
     ];
+  }
+
+  // ---- Several rows ---------------------------------------------------------------------------
+
+  #checkSet(read: Read, question: SetQuestion, values: string): Trouble | undefined {
+    const isList = question.kind === 'list';
+    (isList ? this.lists : this.results).add(read);
+    if (read.content === null) return wrong('it is none');
+    const malformed = isList ? this.#malformed(read.content, question, values) : undefined;
+    if (malformed !== undefined) return wrong(malformed);
+    const verdict = this.#moments.gives(read, question, values, 'all');
+    if (verdict === 'moment') return undefined;
+    if (verdict === 'loosely' || (verdict === 'unknown' && !isList)) {
+      if (verdict === 'loosely') this.loose += 1;
+      else this.unjudged += 1;
+      return undefined;
+    }
+    const rows = isList ? (this.#judgeRows(read, question, values, 'acked') ?? this.#judgeRows(read, question, values, 'all')) : undefined;
+    if (rows !== undefined) return rows;
+    if (verdict === 'unknown') {
+      if (this.#spans(read, question, values, 'all').some(({ loose }) => loose)) this.loose += 1;
+      else this.unjudged += 1;
+      return undefined;
+    }
+    const spans = this.#spans(read, question, values, 'acked');
+    if (this.#moments.gives(read, question, values, 'acked') !== 'never') {
+      return { kind: 'staleAfterCrash', why: 'a write that was cut short was not seen', versions: nothing, floor: 0, spans };
+    }
+    if (this.#moments.gives(read, question, values, 'acked', true) !== 'never') {
+      return { kind: 'torn', why: 'each row is right by itself, and they were never so together', versions: nothing, floor: 0, spans };
+    }
+    const ever = this.#moments.ever(read, question, values);
+    if (ever === 'before') return { kind: 'staleAfterAck', why: 'it was the answer before', versions: nothing, floor: 0, spans };
+    if (ever === 'after') return { kind: 'uncommitted', why: 'it was the answer later', versions: nothing, floor: 0, spans };
+    return { ...wrong('it was never the answer'), spans };
+  }
+
+  /** What is wrong with a list whatever was committed. */
+  #malformed(content: string, question: SetQuestion, values: string): string | undefined {
+    const { table, columns, limit = Infinity } = question;
+    const rows = rowsIn(content);
+    if (rows.some((row) => valuesIn(row, table, columns) !== values)) return 'a row does not have the values that were asked for';
+    if (new Set(rows.map((row) => primaryKeyIn(row, table))).size < rows.length) return 'a row is in it twice';
+    if (rows.length > limit) return 'it is too long';
+    return undefined;
+  }
+
+  /** Each row of a list by itself, those that are in it and those that are not. */
+  #judgeRows(read: Read, question: SetQuestion, values: string, whose: Whose): Trouble | undefined {
+    const { table, limit = Infinity } = question;
+    const listed = rowsIn(read.content ?? '');
+    const trouble = this.#judgeListed(read, table, listed, whose);
+    if (trouble !== undefined) return trouble;
+    const spans = this.#spans(read, question, values, whose);
+    const ids = new Set(listed.map((content) => primaryKeyIn(content, table)));
+    const isLoose = spans.some(({ loose }) => loose);
+    const last = listed.length < limit ? undefined : listed.at(-1);
+    // The last one's place may be that of an older version of it.
+    if (last !== undefined && isLoose) return undefined;
+    const fits = (content: string): boolean =>
+      valuesIn(content, table, question.columns) === values && (last === undefined || compareBy(question, content, last) < 0);
+    return this.#lacking(spans, ids, fits, whose);
+  }
+
+  #judgeListed(read: Read, table: TableName, contents: readonly string[], whose: Whose): Trouble | undefined {
+    for (const content of contents) {
+      const row = this.#history.rows.get(`${table}:${primaryKeyIn(content, table)}`);
+      const trouble = this.#judgePart(read, { versions: row?.versions ?? nothing, content }, whose);
+      if (trouble !== undefined) return { ...trouble, why: `row ${content}: ${trouble.why}` };
+    }
+    return undefined;
+  }
+
+  /** A row that is not in a list, and has to be whichever version of it was seen. */
+  #lacking(spans: readonly Span[], listed: ReadonlySet<string>, fits: (content: string) => boolean, whose: Whose): Trouble | undefined {
+    for (const span of spans) {
+      const { primaryKey, versions } = span.row;
+      if (listed.has(primaryKey)) continue;
+      if (this.#moments.contents(span).some((content) => content === null || !fits(content))) continue;
+      return {
+        kind: whose === 'acked' ? 'staleAfterAck' : 'staleAfterCrash',
+        why: `row ${primaryKey} is not in it`, versions, floor: span.low, spans: [span],
+      };
+    }
+    return undefined;
+  }
+
+  #spans(read: Read, { table, columns }: Pick<SetQuestion, 'table' | 'columns'>, values: string, whose: Whose): Span[] {
+    return this.#moments.spans(table, columns, values, read, whose);
+  }
+
+  // ---- What relations lead to -----------------------------------------------------------------
+
+  #checkLinked(read: Read, question: LinkedQuestion, values: string): Trouble | undefined {
+    this.related.add(read);
+    return this.#judgeLinked(read, question, values, 'acked') ?? this.#judgeLinked(read, question, values, 'all');
+  }
+
+  /** Each row on the way is right by itself. */
+  #judgeLinked(read: Read, question: LinkedQuestion, values: string, whose: Whose): Trouble | undefined {
+    const { table, columns, kind, target, column } = question;
+    const { content } = read;
+    const roots = this.#spans(read, question, values, whose).flatMap((span) => this.#moments.contents(span));
+    const isRoot = (root: string | null): root is string => root !== null && valuesIn(root, table, columns) === values;
+    const mayBeNone = this.#spans(read, question, values, whose).every((span) => this.#moments.contents(span).some((root) => !isRoot(root)));
+    if (kind === 'related one') {
+      if (content === null) {
+        if (mayBeNone || roots.some((root) => isRoot(root) && this.#mayBeNone(read, target, valueIn(root, table, column), whose))) return undefined;
+        return stale('there is a row that it leads to', whose);
+      }
+      const trouble = this.#judgeListed(read, target, [content], whose);
+      if (trouble !== undefined) return trouble;
+      const id = primaryKeyIn(content, target);
+      return roots.some((root) => isRoot(root) && valueIn(root, table, column) === id) ? undefined : stale('nothing leads to this row', whose);
+    }
+    if (kind === 'with one' || kind === 'with many') {
+      if (content === null) return mayBeNone ? undefined : stale('there is such a row', whose);
+      const [root = '', ...linked] = content.split('	');
+      if (!isRoot(root)) return wrong('the row does not have the values that were asked for');
+      const trouble = this.#judgeListed(read, table, [root], whose);
+      if (trouble !== undefined) return trouble;
+      if (kind === 'with many') return this.#judgeMany(read, question, primaryKeyIn(root, table), linked, whose);
+      const id = valueIn(root, table, column);
+      const [one] = linked;
+      if (one !== undefined) {
+        if (primaryKeyIn(one, target) !== id) return wrong('the row does not refer to the one that came with it');
+        return this.#judgeListed(read, target, [one], whose);
+      }
+      return this.#mayBeNone(read, target, id, whose) ? undefined : stale('the row that it refers to did not come with it', whose);
+    }
+    if (content === null) return wrong('it is none');
+    // Nothing is found from a row that is not there, whatever refers to it.
+    if (content === '' && mayBeNone) return undefined;
+    return this.#judgeMany(read, question, values, rowsIn(content), whose);
+  }
+
+  #mayBeNone(read: Read, target: TableName, id: string | null, whose: Whose): boolean {
+    const row = id === null ? undefined : this.#history.rows.get(`${target}:${id}`);
+    return row === undefined || this.#moments.contents(this.#moments.span(row, read, whose)).includes(null);
+  }
+
+  /** The rows that refer to one. */
+  #judgeMany(read: Read, { kind, target, column, other = '' }: LinkedQuestion, id: string, found: readonly string[], whose: Whose): Trouble | undefined {
+    const spans = this.#moments.spans(target, [column], id, read, whose);
+    const fits = (content: string): boolean => valueIn(content, target, column) === id;
+    if (new Set(found).size < found.length) return wrong('a row came twice');
+    if (kind === 'related through') {
+      for (const one of found) {
+        const some = spans.filter((span) => this.#moments.contents(span).some((content) => content !== null && fits(content) && valueIn(content, target, other) === one));
+        if (some.length === 0) return stale(`nothing leads to row ${one}`, whose);
+      }
+      const there = new Set(found.map((one) => tables[target].primaryKey.map((name) => (name === column ? id : one)).join()));
+      return this.#lacking(spans, there, fits, whose);
+    }
+    if (!found.every(fits)) return wrong('a row does not refer to the one that was asked for');
+    return this.#judgeListed(read, target, found, whose) ?? this.#lacking(spans, new Set(found.map((content) => primaryKeyIn(content, target))), fits, whose);
   }
 
   count(kind: FindingKind): number {
@@ -186,6 +379,10 @@ interface Part {
 
 const nothing = new Versions();
 
+const wrong = (why: string): Trouble => ({ kind: 'wrongAnswers', why, versions: nothing, floor: 0 });
+const stale = (why: string, whose: Whose): Trouble =>
+  ({ kind: whose === 'acked' ? 'staleAfterAck' : 'staleAfterCrash', why, versions: nothing, floor: 0 });
+
 /** Whether the one row would be the answer in place of the other. */
 function comesBefore(row: Row, other: Row, answer: 'first' | 'last'): boolean {
   const [one, two] = [Number(row.primaryKey), Number(other.primaryKey)];
@@ -193,7 +390,7 @@ function comesBefore(row: Row, other: Row, answer: 'first' | 'last'): boolean {
 }
 
 /** Everything around a finding that helps to explain it, as lines. */
-export function explain({ kind, read, why, versions, floor }: Finding, origin: number): string[] {
+export function explain({ kind, read, why, versions, floor, spans = [] }: Finding, origin: number): string[] {
   const ms = (time: number): string => (Number.isFinite(time) ? ((time - origin) / 1000).toFixed(1) : String(time));
   const line = (version: Version, at: number): string => {
     const { content, unit, from, due, standing, seq } = version;
@@ -211,7 +408,11 @@ export function explain({ kind, read, why, versions, floor }: Finding, origin: n
   return [
     `${kind}: ${read.askId} ${read.hit ? 'from the cache' : 'from the database'} by ${read.process}, ${ms(read.start)} to ${ms(read.end)} ms: ${read.content ?? 'none'}`,
     `    ${why}`,
-    ...versions.list.slice(first, floor + 5).map((version, at) => line(version, first + at)),
+    ...(versions === nothing ? [] : versions.list.slice(first, floor + 5).map((version, at) => line(version, first + at))),
+    ...spans.flatMap(({ row, low, high, loose }) => [
+      `    row ${row.primaryKey} was ${low === high ? '' : 'one of '}${loose ? '(it may be out of date by itself) ' : ''}`,
+      ...row.versions.list.slice(low, high + 1).map((version, at) => line(version, low + at)),
+    ]),
   ];
 }
 

@@ -6,6 +6,7 @@
  * has to see it.
  */
 import type { Mode, Outcome, WriteLine } from './log.js';
+import { groupings, groupOf, valuesIn } from './questions.js';
 import { askIdIn, primaryKeyIn, tables, valueIn, withValue, type KeySpec, type TableName } from './tables.js';
 
 /** One row of the history table. */
@@ -174,6 +175,8 @@ export class History {
    * (or, where the whole answer is kept under the question, its content) while it had them.
    */
   readonly members = new Map<string, Map<Row, Versions>>();
+  /** The rows that ever had the values of a question about several rows (see `groupOf`). */
+  readonly groups = new Map<string, Set<Row>>();
   /** Changes that no operation explains. */
   readonly unexplained: HistoryRow[] = [];
   /** Refused by the cache, and committed. */
@@ -335,6 +338,7 @@ export class History {
     else this.#present(table).add(row);
     const version = this.#version(after, seq, unit, inserted && tables[table].autoIncrement);
     versions.push(version);
+    if (after !== null) this.#group(row, after);
     for (const key of tables[table].keys) {
       if (key.answer === 'row') continue;
       const old = before === null ? undefined : askIdIn(before, table, key);
@@ -346,6 +350,15 @@ export class History {
       if (next !== undefined && (whole || old !== next)) {
         this.#versionsFor(next, key, row).push(whole ? known : { ...known, content: row.primaryKey });
       }
+    }
+  }
+
+  #group(row: Row, content: string): void {
+    for (const columns of groupings[row.table]) {
+      const values = valuesIn(content, row.table, columns);
+      if (values === undefined) continue;
+      const group = groupOf(row.table, columns, values);
+      (this.groups.get(group) ?? added(this.groups, group, new Set<Row>())).add(row);
     }
   }
 

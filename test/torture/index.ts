@@ -4,11 +4,12 @@
  *
  * What was found goes to standard error; the last line of standard output is one JSON object.
  * `--workers`, `--write-lease`, `--reads` and `--writes` (per second) change the load, `--keep` keeps
- * the logs, `--sabotage lost-writes` or `old-answers` breaks the cache to see it noticed.
+ * the logs, `--sabotage` and one of sabotage.ts breaks the cache to see it noticed.
  */
 import { parseArgs } from 'node:util';
 import { seed as newSeed } from '../support/seed.js';
 import { torture } from './run.js';
+import { sabotages } from './sabotage.js';
 
 const { values: flags } = parseArgs({
   options: {
@@ -29,9 +30,9 @@ function whole(name: string, value: string): number {
 }
 
 async function main(): Promise<void> {
-  const { sabotage } = flags;
-  if (sabotage !== undefined && sabotage !== 'lost-writes' && sabotage !== 'old-answers') {
-    throw new RangeError(`--sabotage must be lost-writes or old-answers; it is '${sabotage}'.`);
+  const sabotage = sabotages.find((one) => one === flags.sabotage);
+  if (sabotage === undefined && flags.sabotage !== undefined) {
+    throw new RangeError(`--sabotage must be one of ${sabotages.join(', ')}; it is '${flags.sabotage}'.`);
   }
   const report = await torture({
     seconds: whole('seconds', flags.seconds),

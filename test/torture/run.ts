@@ -50,6 +50,19 @@ export interface Report {
   readonly staleAfterAck: number;
   readonly uncommitted: number;
   readonly wrongAnswers: number;
+  /** Lists and results that never were the answer at one moment, though each row is right by itself. */
+  readonly tornLists: number;
+  readonly lists: number;
+  readonly listHits: number;
+  /** Counts, existence, and results of a program's own. */
+  readonly results: number;
+  readonly resultHits: number;
+  /** What relations lead to, and instances with others included. */
+  readonly related: number;
+  /** Lists and results of which some rows may have been out of date by themselves, so that there need be no one moment. */
+  readonly looseAnswers: number;
+  /** Lists and results with more possible orders of commits than were looked at. */
+  readonly unjudged: number;
   readonly maxStaleAfterCrashMs: number;
   /** Answers older than a write whose process was killed, for longer than `writeLease` and the allowance. */
   readonly staleAfterCrash: number;
@@ -253,6 +266,7 @@ function reportOf(
     wrongAnswers: checker.count('wrongAnswers'),
     staleAfterCrash: checker.count('staleAfterCrash'),
     staleAfterFailure: checker.count('staleAfterFailure'),
+    tornLists: checker.count('torn'),
     ownWritesMissed: lines.filter(([kind]) => kind === 'not-own').length,
     refusedButWritten: history.refusedButWritten.length,
     historyMismatches: mismatches.length + history.unexplained.length,
@@ -261,7 +275,11 @@ function reportOf(
   const maxStaleAfterCrashMs = Math.ceil(checker.maxStaleAfterCrash / 1000);
   const maxStaleAfterFailureMs = Math.ceil(checker.maxStaleAfterFailure / 1000);
   const longest = writeLease * 1000 + allowanceMs;
-  const happened = checker.hits > 0 && history.operations.size > 0 && rows.length > 0;
+  const { lists, results, related } = checker;
+  // Most lists and results have to be compared with moments, and many of them have to come from the cache.
+  const several = [lists, results].every(({ reads, hits }) => hits * 5 > reads) && related.reads > 0;
+  const compared = (checker.loose + checker.unjudged) * 2 < lists.reads + results.reads;
+  const happened = several && compared && checker.hits > 0 && history.operations.size > 0 && rows.length > 0;
   const wentWrong = !withFaults || (crew.kills.size > 0 && faults.storeFaults > 0 && faults.databaseFaults > 0);
   return {
     seconds,
@@ -273,6 +291,13 @@ function reportOf(
     storeFaults: faults.storeFaults,
     databaseFaults: faults.databaseFaults,
     ...counts,
+    lists: checker.lists.reads,
+    listHits: checker.lists.hits,
+    results: checker.results.reads,
+    resultHits: checker.results.hits,
+    related: checker.related.reads,
+    looseAnswers: checker.loose,
+    unjudged: checker.unjudged,
     maxStaleAfterCrashMs,
     maxStaleAfterFailureMs,
     writeLease: writeLease * 1000,

@@ -1,25 +1,43 @@
 /** Ways to break the cache on purpose: a run has to notice each of them. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Store, StoreItem } from '../../src/index.js';
 import type { Random } from '../oracle/random.js';
 
 /**
  * - `lost-writes`: now and then nothing that a write says about a key reaches the store, which claims that it did.
  * - `old-answers`: now and then the store answers what it had a moment ago.
+ * - `lost-lists`: as `lost-writes`, of lists only; rows by themselves are always right.
+ * - `torn-lists`: the rows of a list are looked at one after the other, and no write is seen to have been between.
  */
-export type Sabotage = 'lost-writes' | 'old-answers';
+export const sabotages = ['lost-writes', 'old-answers', 'lost-lists', 'torn-lists'] as const;
+
+export type Sabotage = (typeof sabotages)[number];
 
 /** Wraps a store. */
 export function sabotage(store: Store, how: Sabotage, random: Random): Store {
-  return how === 'lost-writes' ? lostWrites(store, random) : oldAnswers(store, random);
+  switch (how) {
+    case 'lost-writes':
+      return lostWrites(store, () => random.once(25));
+    case 'lost-lists':
+      return lostWrites(store, (key) => isList(key) && random.once(5));
+    case 'old-answers':
+      return oldAnswers(store, random);
+    case 'torn-lists':
+      return tornLists(store, random);
+  }
 }
+
+// A key has its kind as one letter after the prefix and the alias.
+const isList = (key: string): boolean => key.split(':', 3)[2] === 'l';
+const isEpoch = (key: string): boolean => key.split(':', 3)[2] === 'e';
 
 const isMarker = (value: string): boolean => value.startsWith('M');
 
-function lostWrites(store: Store, random: Random): Store {
+function lostWrites(store: Store, loses: (key: string) => boolean): Store {
   /** Markers that are believed to stand, by key. */
   const pretended = new Map<string, string>();
   const pretends = (key: string, value: string): boolean => {
-    if (!isMarker(value) || (!pretended.has(key) && !random.once(25))) return false;
+    if (!isMarker(value) || (!pretended.has(key) && !loses(key))) return false;
     pretended.set(key, value);
     return true;
   };
@@ -57,6 +75,27 @@ function oldAnswers(store: Store, random: Random): Store {
         if (item !== undefined) items.set(key, item);
       }
       return { items, failures: reply.failures };
+    },
+  });
+}
+
+/** Whether no write was finished is looked up by the epochs alone, after the rows. */
+function tornLists(store: Store, random: Random): Store {
+  const epochs = new Map<string, StoreItem>();
+  return wrap(store, {
+    get: async (keys) => {
+      if (keys.every(isEpoch)) {
+        const reply = await store.get(keys);
+        const items = new Map(reply.items);
+        for (const [key, item] of reply.items) items.set(key, epochs.get(key) ?? (epochs.set(key, item), item));
+        return { items, failures: reply.failures };
+      }
+      if (!keys.some(isList) || !random.once(3)) return store.get(keys);
+      const half = Math.ceil(keys.length / 2);
+      const first = await store.get(keys.slice(0, half));
+      await sleep(20 + random.below(80));
+      const second = await store.get(keys.slice(half));
+      return { items: new Map([...first.items, ...second.items]), failures: new Map([...first.failures, ...second.failures]) };
     },
   });
 }

@@ -6,7 +6,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { subscribe } from 'node:diagnostics_channel';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { QueryTypes, Sequelize, type Model, type Transaction } from 'sequelize';
+import { QueryTypes, Sequelize, type Transaction } from 'sequelize';
 import { FlashError, InvalidationFailedError, setupCache, type FlashCache, type FlashEvents, type ReadOptions } from '../../src/index.js';
 import { MemcachedStore } from '../../src/stores/memcached.js';
 import { Random } from '../oracle/random.js';
@@ -14,7 +14,7 @@ import { askById, Ids, pools, randomAsk, type Ask } from './asks.js';
 import { now } from './clock.js';
 import { ReadLog, WriteLog, type Mode, type Outcome } from './log.js';
 import { sabotage, type Sabotage } from './sabotage.js';
-import { contentOf, tables } from './tables.js';
+import { tables } from './tables.js';
 import { lockWaitTimeout, defineWorld, type World } from './world.js';
 import { Pool, randomWrite, type Act } from './writes.js';
 
@@ -204,10 +204,10 @@ class Worker {
     await Promise.all(same.map((ask, at) => this.#read(ask, async () => (await answers)[at])));
   }
 
-  async #read(ask: Ask, run: () => Promise<Model | null | undefined>): Promise<void> {
+  async #read(ask: Ask, run: () => Promise<unknown>): Promise<void> {
     const start = now();
     const pending = this.#begin(ask.askId, start);
-    let answer: Model | null | undefined;
+    let answer: unknown;
     try {
       answer = await run();
     } catch (error) {
@@ -219,14 +219,17 @@ class Worker {
     }
     const end = now();
     this.#counts.reads += 1;
-    const content = answer == null ? null : this.#contentOf(ask, answer);
-    this.#reads.read(ask.askId, content, start, end, (this.#hitAt.get(ask.key) ?? -1) >= start);
+    this.#see(ask, answer);
+    this.#reads.read(ask.askId, ask.contentOf(answer), start, end, (this.#hitAt.get(ask.key) ?? -1) >= start);
   }
 
-  #contentOf({ table }: Ask, instance: Model): string {
-    if (tables[table].autoIncrement) this.#ids.see(table, instance.getDataValue('id' as never));
-    if (table !== 'Tag' && this.#random.once(200)) this.#pool.add(table, instance);
-    return contentOf(table, (column) => instance.getDataValue(column as never));
+  /** Remembers what there is: its ids are asked for later, and some of the instances are written. */
+  #see(ask: Ask, answer: unknown): void {
+    const { table, rows } = ask.rowsIn(answer);
+    for (const row of rows) {
+      if (tables[table].autoIncrement) this.#ids.see(table, row.getDataValue('id' as never));
+      if (table !== 'Tag' && this.#random.once(200)) this.#pool.add(table, row);
+    }
   }
 
   // ---- Writes ---------------------------------------------------------------------------------

@@ -1,6 +1,9 @@
 /** The models that the workers play with, as Sequelize has them, and the history that triggers write of them. */
 import { DataTypes, type Model, type ModelStatic, type Sequelize, type WhereOptions } from 'sequelize';
-import { InstanceCache, withCache, type ReadOptions } from '../../src/index.js';
+import {
+  InstanceCache, QuerysetCache, QuerysetCountCache, QuerysetExistsCache, RelatedInstanceCache, RelatedQuerysetCache, withCache,
+  type CacheQuery, type JsonValue, type ReadOptions,
+} from '../../src/index.js';
 import { contentSql, tableNames, tables, type TableName } from './tables.js';
 
 /** How long a statement waits for a lock, and goes on waiting for when its client was killed, in seconds. */
@@ -11,10 +14,11 @@ export interface AnyCache {
   getOrNone(key: unknown, options?: ReadOptions): Promise<Model | null | undefined>;
   getMany(keys: readonly unknown[], options?: ReadOptions): Promise<(Model | null | undefined)[]>;
   getKey(key: unknown): string;
+  filterQuery(params: unknown): CacheQuery<Model[]>;
 }
 
-/** A cache with its own `getInstance`. */
-export type CustomClass = new (...values: unknown[]) => { readonly key: string; resolve(options?: ReadOptions): Promise<Model | null> };
+/** A cache class of the program's own. */
+export type CustomClass = new (...values: unknown[]) => { readonly key: string; resolve(options?: ReadOptions): Promise<unknown> };
 
 /** The models of one process. */
 export interface World {
@@ -101,14 +105,90 @@ export function defineWorld(sequelize: Sequelize): World {
     }
   }
 
+  class TopOfTenant extends QuerysetCache<Model> {
+    static model = User;
+    static keyFields = ['tenantId'];
+    static order = [['count', 'DESC'], ['id', 'ASC']] as const;
+    static limit = 3;
+  }
+  class SumOfTenant extends QuerysetCache<Model> {
+    static model = User;
+    static keyFields = ['tenantId'];
+    override async getResult({ tenantId }: Readonly<Record<string, unknown>>): Promise<JsonValue> {
+      const users = await this.queryset().findAll({ where: { tenantId } as WhereOptions });
+      return {
+        sum: users.reduce((sum, user) => sum + (user.get('count') as number), 0),
+        ids: users.map((user) => user.get('id') as number),
+      };
+    }
+  }
+  class NumberOfUsers extends QuerysetCountCache<Model> {
+    static model = User;
+    static keyFields = [];
+  }
+  class LatestDocs extends QuerysetCache<Model> {
+    static model = Doc;
+    static keyFields = [];
+    static order = [['id', 'DESC']] as const;
+    static limit = 4;
+  }
+  class NumberOfDocsOfOwner extends QuerysetCountCache<Model> {
+    static model = Doc;
+    static keyFields = ['owner'];
+  }
+  class HasAvatar extends QuerysetExistsCache<Model> {
+    static model = Avatar;
+    static keyFields = ['user'];
+  }
+  class NumberOfVotesOnTarget extends QuerysetCountCache<Model> {
+    static model = Vote;
+    static keyFields = ['target'];
+  }
+  class OwnerOfCode extends RelatedInstanceCache<Model, Model> {
+    static model = Doc;
+    static keyFields = ['code'];
+    static relation = 'owner';
+  }
+  class AvatarsOfUser extends RelatedQuerysetCache<Model, Model> {
+    static model = User;
+    static keyFields = ['id'];
+    static relation = 'avatars';
+  }
+  class GroupsOfUser extends RelatedQuerysetCache<Model, Model> {
+    static model = User;
+    static keyFields = ['id'];
+    static relation = 'groups';
+  }
+  class DocWithOwner extends InstanceCache<Model> {
+    static model = Doc;
+    static keyFields = ['id'];
+    static include = ['owner'];
+  }
+  class UserWithDocs extends InstanceCache<Model> {
+    static model = User;
+    static keyFields = ['name'];
+    static include = ['docs'];
+  }
+
+  withCache(Group, { keys: ['id'] });
   // Sequelize's untyped models take any key fields.
   const caches: Record<TableName, unknown> = {
-    User: withCache(User, { keys: ['id', 'name', ['tenantId', 'slug']] }),
-    Doc: withCache(Doc, { keys: ['id', 'code', 'owner'], caches: [NewestDocOfOwner] }),
-    Avatar: withCache(Avatar, { keys: ['id', 'url', 'user'], caches: [PrimaryAvatarOfUser] }),
-    Membership: withCache(Membership, { keys: [['user', 'group']] }),
+    User: withCache(User, {
+      keys: ['id', 'name', ['tenantId', 'slug']],
+      filters: ['tenantId'],
+      caches: [TopOfTenant, SumOfTenant, NumberOfUsers, AvatarsOfUser, GroupsOfUser, UserWithDocs],
+    }),
+    Doc: withCache(Doc, {
+      keys: ['id', 'code', 'owner'],
+      filters: ['owner'],
+      caches: [NewestDocOfOwner, LatestDocs, NumberOfDocsOfOwner, OwnerOfCode, DocWithOwner],
+    }),
+    Avatar: withCache(Avatar, { keys: ['id', 'url', 'user'], filters: ['user', []], caches: [PrimaryAvatarOfUser, HasAvatar] }),
+    Membership: withCache(Membership, { keys: [['user', 'group']], filters: ['group'] }),
     Vote: withCache(Vote, {
       keys: ['id', 'target'],
+      filters: ['target'],
+      caches: [NumberOfVotesOnTarget],
       genericForeignKeys: { target: { type: 'targetType' as never, id: 'targetId' as never, models: () => [User, Doc] } },
     }),
     Tag: withCache(Tag, { keys: ['id', 'label'] }),
@@ -117,7 +197,24 @@ export function defineWorld(sequelize: Sequelize): World {
     sequelize,
     models: { User, Doc, Avatar, Membership, Vote, Tag, Group },
     caches: caches as Record<TableName, AnyCache>,
-    custom: { 'Avatar:primary': PrimaryAvatarOfUser as unknown as CustomClass, 'Doc:newest': NewestDocOfOwner as unknown as CustomClass },
+    custom: Object.fromEntries(
+      Object.entries({
+        'Avatar:primary': PrimaryAvatarOfUser,
+        'Avatar:hasUser': HasAvatar,
+        'Doc:newest': NewestDocOfOwner,
+        'Doc:latest': LatestDocs,
+        'Doc:numberOfOwner': NumberOfDocsOfOwner,
+        'Doc:ownerOfCode': OwnerOfCode,
+        'Doc:withOwner': DocWithOwner,
+        'User:topOfTenant': TopOfTenant,
+        'User:sumOfTenant': SumOfTenant,
+        'User:number': NumberOfUsers,
+        'User:avatars': AvatarsOfUser,
+        'User:groups': GroupsOfUser,
+        'User:withDocs': UserWithDocs,
+        'Vote:numberOnTarget': NumberOfVotesOnTarget,
+      }).map(([name, cacheClass]) => [name, cacheClass as unknown as CustomClass]),
+    ),
   };
 }
 
