@@ -4,6 +4,7 @@ import { describe, it } from 'node:test';
 import { Checker, explain, type Finding } from './checker.js';
 import { History, type HistoryRow } from './history.js';
 import { parseWrites, ReadParser, type Mode, type Outcome, type Read, type WriteLine } from './log.js';
+import { textOfRows } from './questions.js';
 import { contentOf, type TableName } from './tables.js';
 
 /** Milliseconds; the logs have microseconds. */
@@ -322,6 +323,175 @@ describe('checker rejects', () => {
   });
 });
 
+// In order to see which rows are meant: users of tenant 1, with their counts.
+const list = (...contents: readonly string[]): string => textOfRows(contents);
+const ann = user(1, 'ann', 'init', 5);
+const bob = user(2, 'bob', 'init', 3);
+const both = (): Scenario => new Scenario().given(['User', ann], ['User', bob]);
+const inserted = (content: string): Change => ({ tbl: 'User', action: 'I', content });
+const deleted = (content: string): Change => ({ tbl: 'User', action: 'D', content });
+
+describe('checker on several rows at once accepts', () => {
+  const ann2 = user(1, 'ann', 'a.1', 6);
+  const bob2 = user(2, 'bob', 'b.1', 4);
+
+  it('each moment between the acknowledgement before a list and its end', () => {
+    const scenario = both().write('a', 100, 200, [updated(ann2)]).write('b', 300, 400, [updated(bob2)]);
+    for (const [start, end, ...contents] of [
+      [10, 20, ann, bob], [150, 160, ann, bob], [150, 160, ann2, bob], [201, 202, ann2, bob], [350, 360, ann2, bob2], [150, 360, ann2, bob2], [150, 360, ann, bob],
+    ] as const) scenario.read('User:ofTenant:1', list(...contents), start, end);
+    scenario.accepts();
+  });
+
+  it('any order of two writes of which none was acknowledged before the other', () => {
+    both().write('a', 100, 200, [updated(ann2)]).write('b', 110, 190, [updated(bob2)])
+      .read('User:ofTenant:1', list(ann2, bob), 90, 210)
+      .read('User:ofTenant:1', list(ann, bob2), 90, 210)
+      .accepts();
+  });
+
+  it('empty lists, counts, existence and results of each moment', () => {
+    new Scenario().write('a', 100, 200, [inserted(ann)]).write('b', 300, 400, [deleted(ann)])
+      .read('User:ofTenant:1', '', 10, 20).read('User:number:', '0', 10, 20).read('User:sumOfTenant:1', '[0]', 10, 20)
+      .read('User:ofTenant:1', list(ann), 201, 202).read('User:number:', '1', 201, 202).read('User:sumOfTenant:1', '[5,1]', 201, 202)
+      .read('User:number:', '0', 150, 160).read('User:number:', '1', 150, 160)
+      .read('User:ofTenant:1', '', 401, 402).read('User:number:', '0', 401, 402).read('User:ofTenant:2', '', 401, 402)
+      .accepts();
+    new Scenario().given(['User', ann], ['Avatar', avatar(5, 1, false, 'init')])
+      .read('Avatar:hasUser:1', 'true', 10, 20).read('Avatar:hasUser:2', 'false', 10, 20).accepts();
+  });
+
+  it('a list of which a row is out of date by itself, where that is excused', () => {
+    const checker = both().write('a', 100, 200, [updated(ann2)], { undelivered: true, delivered: 900 }).write('b', 300, 400, [updated(bob2)])
+      .read('User:ofTenant:1', list(ann, bob2), 500, 510).checked();
+    assert.deepEqual(checker.findings.map(shown), []);
+    assert.equal(checker.loose, 1);
+  });
+
+  it('a limit: of each moment the first ones in order', () => {
+    const users = [4, 3, 2, 1].map((count, at) => user(at + 1, `n${at}`, 'init', count));
+    const raised = user(4, 'n3', 'a.1', 9);
+    new Scenario().given(...users.map((content) => ['User', content] as const)).write('a', 100, 200, [updated(raised)])
+      .read('User:topOfTenant:1', list(...users.slice(0, 3)), 10, 20)
+      .read('User:topOfTenant:1', list(raised, ...users.slice(0, 2)), 201, 202)
+      .accepts();
+  });
+});
+
+describe('checker on several rows at once rejects', () => {
+  const ann2 = user(1, 'ann', 'a.1', 6);
+  const bob2 = user(2, 'bob', 'b.1', 4);
+  const oneAfterTheOther = (): Scenario => both().write('a', 100, 200, [updated(ann2)]).write('b', 300, 400, [updated(bob2)]);
+
+  it('a torn list: the later of two writes and not the earlier', () => {
+    oneAfterTheOther().read('User:ofTenant:1', list(ann, bob2), 150, 360).rejects('torn', /never so together/);
+  });
+
+  it('half of a transaction, in a list, a result and a count', () => {
+    const scenario = (): Scenario => both().write('a', 100, 200, [updated(ann2), updated(bob2)], { commit: 150 });
+    scenario().read('User:ofTenant:1', list(ann2, bob), 90, 210).rejects('torn', /never so together/);
+    scenario().read('User:sumOfTenant:1', '[9,1,2]', 90, 210).rejects('torn', /never so together/);
+    both().write('a', 100, 200, [deleted(ann), inserted(user(3, 'cid', 'a.1'))], { commit: 150 }).read('User:number:', '3', 90, 210).rejects('torn', /never so together/);
+  });
+
+  it('a row that is in two lists, or in none, because it moved between two looks', () => {
+    const moved = user(1, 'ann', 'a.1', 5).replace('|1|ann', '|2|ann');
+    const scenario = (): Scenario => both().write('a', 100, 200, [updated(moved)]);
+    scenario().read('User:ofTenant:1', list(ann, bob), 201, 202).rejects('staleAfterAck', /row 1\|.*version 1 was answered/);
+    scenario().read('User:ofTenant:2', '', 201, 202).rejects('staleAfterAck', /row 1 is not in it/);
+    scenario().read('User:ofTenant:1', list(bob, moved), 201, 202).rejects('wrongAnswers', /values that were asked for/);
+  });
+
+  it('a list that lacks a row, also where it has a limit', () => {
+    both().read('User:ofTenant:1', list(ann), 10, 20).rejects('staleAfterAck', /row 2 is not in it/);
+    both().read('User:topOfTenant:1', list(bob), 10, 20).rejects('staleAfterAck', /row 1 is not in it/);
+    const users = [4, 3, 2, 1].map((count, at) => user(at + 1, `n${at}`, 'init', count));
+    const raised = user(4, 'n3', 'a.1', 9);
+    new Scenario().given(...users.map((content) => ['User', content] as const)).write('a', 100, 200, [updated(raised)])
+      .read('User:topOfTenant:1', list(...users.slice(0, 3)), 201, 202).rejects('staleAfterAck', /row 4 is not in it/);
+  });
+
+  it('an empty list after the row in it was acknowledged, and a row that is gone', () => {
+    const scenario = (): Scenario => new Scenario().write('a', 100, 200, [inserted(ann)]).write('b', 300, 400, [deleted(ann)]);
+    scenario().read('User:ofTenant:1', '', 201, 202).rejects('staleAfterAck', /row 1 is not in it/);
+    scenario().read('User:ofTenant:1', list(ann), 401, 402).rejects('staleAfterAck', /version 1 was answered/);
+  });
+
+  it('an old row in a list, one of the future, and one that was rolled back', () => {
+    oneAfterTheOther().read('User:ofTenant:1', list(ann, bob), 201, 202).rejects('staleAfterAck', /version 1 was answered/);
+    oneAfterTheOther().read('User:ofTenant:1', list(ann2, bob2), 201, 202).rejects('uncommitted', /before its COMMIT/);
+    both().write('a', 100, 200, [], { outcome: 'failed' }).read('User:ofTenant:1', list(ann2, bob), 150, 160).rejects('uncommitted', /never committed/);
+  });
+
+  it('a list in another order, and one with a row twice', () => {
+    both().read('User:topOfTenant:1', list(bob, ann), 10, 20).rejects('wrongAnswers', /never the answer/);
+    both().read('User:ofTenant:1', list(ann, ann, bob), 10, 20).rejects('wrongAnswers', /twice/);
+  });
+
+  it('a count, a result and an existence that are out of date, of the future, or of no time', () => {
+    const scenario = (): Scenario => new Scenario().write('a', 100, 200, [inserted(ann)]).write('b', 300, 400, [inserted(bob)]);
+    scenario().read('User:number:', '0', 201, 202).rejects('staleAfterAck', /the answer before/);
+    scenario().read('User:number:', '2', 201, 202).rejects('uncommitted', /the answer later/);
+    scenario().read('User:number:', '7', 201, 202).rejects('wrongAnswers', /never the answer/);
+    scenario().read('User:sumOfTenant:1', '[5,1]', 401, 402).rejects('staleAfterAck', /the answer before/);
+    new Scenario().given(['User', ann]).write('a', 100, 200, [{ tbl: 'Avatar', action: 'I', content: avatar(5, 1, false, 'a.1') }])
+      .read('Avatar:hasUser:1', 'false', 201, 202).rejects('staleAfterAck', /the answer before/);
+  });
+
+  it('a list that is out of date longer than writeLease after its writer was killed', () => {
+    const killed = (at: number): Scenario =>
+      both().write('a', 100, 0, [updated(ann2)], { open: true }).kill('w', 150).read('User:ofTenant:1', list(ann, bob), at, at + 1)
+        .read('User:sumOfTenant:1', '[8,1,2]', at, at + 1);
+    killed(2100).accepts();
+    const { findings } = killed(150 + writeLease + allowance + 1).checked();
+    assert.deepEqual(findings.map(({ kind }) => kind), ['staleAfterCrash', 'staleAfterCrash']);
+  });
+});
+
+describe('checker on relations', () => {
+  const owned = doc(7, 1, 'init');
+  const given = (): Scenario => new Scenario().given(['User', ann], ['User', bob], ['Doc', owned], ['Avatar', avatar(5, 1, true, 'init')]);
+  const ann2 = user(1, 'ann', 'a.1', 6);
+  const handedOver: Change = { tbl: 'Doc', action: 'U', content: doc(7, 2, 'a.1') };
+
+  it('accepts each row on the way by itself', () => {
+    given().write('a', 100, 200, [updated(ann2)])
+      .read('Doc:ownerOfCode:c7', ann, 10, 20).read('Doc:ownerOfCode:c7', ann2, 201, 202).read('Doc:ownerOfCode:c8', null, 10, 20)
+      .read('Doc:withOwner:7', list(owned, ann), 150, 160).read('Doc:withOwner:8', null, 10, 20)
+      .read('User:avatars:1', list(avatar(5, 1, true, 'init')), 10, 20).read('User:avatars:2', '', 10, 20)
+      .read('User:withDocs:ann', list(ann2, owned), 201, 202).read('User:withDocs:bob', list(bob), 10, 20)
+      .accepts();
+    given().write('a', 100, 200, [handedOver]).read('Doc:ownerOfCode:c7', bob, 201, 202).read('Doc:withOwner:7', list(doc(7, 2, 'a.1'), bob), 201, 202).accepts();
+  });
+
+  it('rejects a row that is out of date, at the end of the way or on it', () => {
+    given().write('a', 100, 200, [updated(ann2)]).read('Doc:ownerOfCode:c7', ann, 201, 202).rejects('staleAfterAck', /version 1/);
+    given().write('a', 100, 200, [updated(ann2)]).read('Doc:withOwner:7', list(owned, ann), 201, 202).rejects('staleAfterAck', /version 1/);
+    given().write('a', 100, 200, [handedOver]).read('Doc:ownerOfCode:c7', ann, 201, 202).rejects('staleAfterAck', /nothing leads to this row/);
+    given().write('a', 100, 200, [handedOver]).read('Doc:withOwner:7', list(owned, ann), 201, 202).rejects('staleAfterAck', /version 1/);
+    given().write('a', 100, 200, [handedOver]).read('User:withDocs:bob', list(bob), 201, 202).rejects('staleAfterAck', /row 7 is not in it/);
+  });
+
+  it('rejects what lacks a row, and one that does not belong to it', () => {
+    given().read('Doc:ownerOfCode:c7', null, 10, 20).rejects('staleAfterAck', /a row that it leads to/);
+    given().read('Doc:withOwner:7', list(owned), 10, 20).rejects('staleAfterAck', /did not come with it/);
+    given().read('Doc:withOwner:7', list(owned, bob), 10, 20).rejects('wrongAnswers', /does not refer/);
+    given().read('User:avatars:1', '', 10, 20).rejects('staleAfterAck', /row 5 is not in it/);
+    given().read('User:avatars:2', list(avatar(5, 1, true, 'init')), 10, 20).rejects('wrongAnswers', /does not refer/);
+    given().read('User:withDocs:ann', list(ann), 10, 20).rejects('staleAfterAck', /row 7 is not in it/);
+    given().read('User:withDocs:ann', null, 10, 20).rejects('staleAfterAck', /there is such a row/);
+  });
+
+  it('through another table: the ids that lead there', () => {
+    const content = contentOf('Membership', (column) => ({ userId: 1, groupId: 2, role: 'guest', stamp: 'init' })[column]);
+    const member = (): Scenario => given().given(['Membership', content]);
+    member().read('User:groups:1', '2', 10, 20).read('User:groups:2', '', 10, 20).read('User:groups:9', '', 10, 20).accepts();
+    member().read('User:groups:1', '', 10, 20).rejects('staleAfterAck', /row 1,2 is not in it/);
+    member().read('User:groups:1', '2\t3', 10, 20).rejects('staleAfterAck', /nothing leads to row 3/);
+    member().write('a', 100, 200, [{ tbl: 'Membership', action: 'D', content, from: '1,2' }]).read('User:groups:1', '2', 201, 202).rejects('staleAfterAck', /nothing leads to row 2/);
+  });
+});
+
 describe('history', () => {
   it('tells changes that no operation explains', () => {
     assert.equal(new Scenario().write('a', 100, 200, []).history().unexplained.length, 0);
@@ -361,5 +531,11 @@ describe('logs', () => {
       ],
     );
     assert.equal(parser.torn, 3);
+  });
+
+  it('tell an empty list from no such row', () => {
+    const parser = new ReadParser('r');
+    const [, , list, none] = ['k 1 User:ofTenant:1', 'c 1 ', 'r 1 1 a 5 1', 'r 1 0 a 5 1'].map((line) => parser.parse(line));
+    assert.deepEqual([list?.content, none?.content], ['', null]);
   });
 });

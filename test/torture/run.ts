@@ -13,6 +13,7 @@ import { Crew } from './crew.js';
 import { Faults, type FaultPlan, type FaultRecord } from './faults.js';
 import { History, type HistoryRow } from './history.js';
 import { parseWrites, ReadParser, type Read, type WriteLine } from './log.js';
+import { questionOf } from './questions.js';
 import type { Sabotage } from './sabotage.js';
 import { askIdIn, tableNames, tables } from './tables.js';
 
@@ -59,6 +60,8 @@ export interface Report {
   readonly resultHits: number;
   /** What relations lead to, and instances with others included. */
   readonly related: number;
+  /** Findings in answers about one row, which were not enough to notice what is kept of several rows only. */
+  readonly ofOneRow: number;
   /** Lists and results of which some rows may have been out of date by themselves, so that there need be no one moment. */
   readonly looseAnswers: number;
   /** Lists and results with more possible orders of commits than were looked at. */
@@ -296,6 +299,7 @@ function reportOf(
     results: checker.results.reads,
     resultHits: checker.results.hits,
     related: checker.related.reads,
+    ofOneRow: checker.findings.filter(({ read }) => questionOf(read.askId) === undefined).length,
     looseAnswers: checker.loose,
     unjudged: checker.unjudged,
     maxStaleAfterCrashMs,

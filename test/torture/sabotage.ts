@@ -90,11 +90,11 @@ function tornLists(store: Store, random: Random): Store {
         for (const [key, item] of reply.items) items.set(key, epochs.get(key) ?? (epochs.set(key, item), item));
         return { items, failures: reply.failures };
       }
-      if (!keys.some(isList) || !random.once(3)) return store.get(keys);
-      const half = Math.ceil(keys.length / 2);
-      const first = await store.get(keys.slice(0, half));
-      await sleep(20 + random.below(80));
-      const second = await store.get(keys.slice(half));
+      if (!keys.some(isList) || !random.once(6)) return store.get(keys);
+      const first = await store.get(keys.filter((_, at) => at % 2 === 0));
+      // So long that others write rows of both halves, and read those of the second one again.
+      await sleep(100 + random.below(300));
+      const second = await store.get(keys.filter((_, at) => at % 2 === 1));
       return { items: new Map([...first.items, ...second.items]), failures: new Map([...first.failures, ...second.failures]) };
     },
   });

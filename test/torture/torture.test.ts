@@ -29,4 +29,16 @@ describe('torture', () => {
       assert.equal(report.ok, false);
     });
   }
+
+  // Each row by itself is right then.
+  for (const [sabotage, kind] of [['lost-lists', 'staleAfterAck'], ['torn-lists', 'tornLists']] as const) {
+    it(`notices a cache whose lists are broken by what it knows of lists alone: ${sabotage}`, async (t) => {
+      t.diagnostic(`SEED=${chosenSeed}`);
+      const report = await torture({ seconds: 8, seed: chosenSeed, workers: 3, faults: false, writesPerSecond: 80, sabotage });
+      t.diagnostic(JSON.stringify(report));
+      assert.ok(report[kind] > 0, JSON.stringify(report));
+      assert.equal(report.ofOneRow, 0, JSON.stringify(report));
+      assert.equal(report.ok, false);
+    });
+  }
 });
