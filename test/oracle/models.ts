@@ -5,19 +5,27 @@
  * A function of the Sequelize instance, because two instances in one process stand for two processes.
  */
 import { DataTypes, type Model, type ModelStatic, type Sequelize, type WhereOptions } from 'sequelize';
-import { InstanceCache, withCache, type CacheClass, type ReadOptions } from '../../src/index.js';
+import { InstanceCache, withCache, type CacheClass, type CacheQuery, type ReadOptions } from '../../src/index.js';
+import { cachedForeignKeys, defineFamily, familyClasses, filters, type ClassName, type Member } from './family.js';
 
 /** The manager of a model, whatever its declared keys. */
 export interface AnyCache {
   get(key: unknown, options?: ReadOptions): Promise<Model>;
   getOrNone(key: unknown, options?: ReadOptions): Promise<Model | null | undefined>;
   getMany(keys: readonly unknown[], options?: ReadOptions): Promise<(Model | null | undefined)[]>;
+  getQuery(key: unknown): CacheQuery<Model>;
+  filter(params: unknown, options?: ReadOptions): Promise<Model[] | undefined>;
+  filterQuery(params: unknown): CacheQuery<Model[]>;
+  prefetch(instances: readonly Model[], associations: readonly string[], options?: ReadOptions): Promise<readonly Model[]>;
+  invalidate(instanceOrKey: unknown): Promise<void>;
+  invalidateWhere(where: WhereOptions): Promise<number>;
+  clear(): Promise<void>;
 }
 
 export type ModelName = 'User' | 'Post' | 'Article' | 'Avatar' | 'Vote' | 'Country' | 'Group' | 'Membership';
 
 /** In the order in which tables refer to each other. */
-export const modelNames: readonly ModelName[] = ['User', 'Post', 'Article', 'Avatar', 'Group', 'Membership', 'Vote', 'Country'];
+export const modelNames: readonly ModelName[] = ['Country', 'User', 'Post', 'Article', 'Avatar', 'Group', 'Membership', 'Vote'];
 
 /** A cache with its own `getInstance`, and what it has to answer. */
 export interface CustomLookup {
@@ -35,6 +43,9 @@ export interface World {
   readonly models: Readonly<Record<ModelName, ModelStatic<Model>>>;
   readonly caches: Readonly<Record<ModelName, AnyCache>>;
   readonly custom: Readonly<Record<CustomName, CustomLookup>>;
+  /** The rest of the family, by the names of `memberShapes`. */
+  readonly members: Readonly<Record<string, Member>>;
+  readonly classes: Readonly<Record<ClassName, CacheClass>>;
 }
 
 /** Defines everything anew for this Sequelize instance. */
@@ -142,6 +153,9 @@ export function defineWorld(sequelize: Sequelize): World {
     plain,
   );
 
+  // A reference by text: what it leads to is a matter of collation.
+  User.belongsTo(Country, { as: 'country', foreignKey: 'countryCode' });
+  Country.hasMany(User, { as: 'users', foreignKey: 'countryCode' });
   User.hasMany(Post, { as: 'posts', foreignKey: 'authorId' });
   Post.belongsTo(User, { as: 'author', foreignKey: 'authorId' });
   User.hasMany(Avatar, { as: 'avatars', foreignKey: 'userId', onDelete: 'CASCADE' });
@@ -174,30 +188,40 @@ export function defineWorld(sequelize: Sequelize): World {
     }
   }
 
+  const models = { User, Post, Article, Avatar, Group, Membership, Vote, Country };
+  const classes = familyClasses(models);
+  const family = (model: ModelName, ...more: readonly CacheClass[]) => ({
+    filters: filters[model] as readonly never[],
+    cachedForeignKeys: cachedForeignKeys[model] ?? [],
+    caches: [...more, ...Object.values(classes).filter((cacheClass) => cacheClass.model === models[model])],
+  });
   // Sequelize's untyped models take any key fields; `AnyCache` says what the oracle calls.
   const caches: Record<ModelName, unknown> = {
-    User: withCache(User, { keys: ['id', 'username', 'email', ['tenantId', 'slug'], 'city', 'level', ['city', 'level']] }),
+    User: withCache(User, { keys: ['id', 'username', 'email', ['tenantId', 'slug'], 'city', 'level', ['city', 'level']], ...family('User') }),
     Post: withCache(Post, {
       keys: ['id', 'code', 'author', ['author', 'published'], 'score', 'weight', 'day', 'at', 'published'],
-      caches: [NewestPostOfAuthor],
+      ...family('Post', NewestPostOfAuthor),
     }),
     Article: withCache(Article, {
       keys: ['id', 'slug', 'section', ['section', 'kind'], 'serial', 'at', 'secret', 'state'],
-      caches: [BestOfSection],
+      ...family('Article', BestOfSection),
     }),
-    Avatar: withCache(Avatar, { keys: ['id', 'url', 'user', ['user', 'isPrimary']], caches: [PrimaryAvatarOfUser] }),
-    Group: withCache(Group, { keys: ['id', 'label'] }),
-    Membership: withCache(Membership, { keys: [['user', 'group'], ['group', 'role'], 'user'] }),
+    Avatar: withCache(Avatar, { keys: ['id', 'url', 'user', ['user', 'isPrimary']], ...family('Avatar', PrimaryAvatarOfUser) }),
+    Group: withCache(Group, { keys: ['id', 'label'], ...family('Group') }),
+    Membership: withCache(Membership, { keys: [['user', 'group'], ['group', 'role'], 'user'], ...family('Membership') }),
     Vote: withCache(Vote, {
       keys: ['id', 'target', ['user', 'target'], 'value'],
+      ...family('Vote'),
       genericForeignKeys: { target: { type: 'targetType' as never, id: 'targetId' as never, models: () => [Post, Article] } },
     }),
-    Country: withCache(Country, { keys: ['code', 'name', 'population'] }),
+    Country: withCache(Country, { keys: ['code', 'name', 'population'], ...family('Country') }),
   };
   return {
     sequelize,
-    models: { User, Post, Article, Avatar, Group, Membership, Vote, Country },
+    models,
     caches: caches as Record<ModelName, AnyCache>,
+    classes,
+    members: defineFamily(models, caches as Record<ModelName, AnyCache>, classes),
     custom: {
       PrimaryAvatarOfUser: {
         model: 'Avatar',

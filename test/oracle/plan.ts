@@ -4,6 +4,7 @@
  * Rows are named by their place among those that are there when the step runs, so that a plan keeps
  * its meaning when steps are taken out of it.
  */
+import { classNames, memberShapes, type ClassName } from './family.js';
 import { modelNames, type CustomName, type ModelName } from './models.js';
 import type { Random } from './random.js';
 
@@ -28,15 +29,17 @@ export type Value =
 
 export type Values = Readonly<Record<string, Value>>;
 
-/** One lookup by a declared key, or by a cache class of its own. */
+/** One lookup by a declared key, by a cache class of its own, or of another member of the family. */
 export interface Ask {
   readonly model: ModelName;
   readonly custom?: CustomName;
+  /** One of `memberShapes`. */
+  readonly member?: string;
   readonly key: readonly string[];
   readonly values: readonly Value[];
 }
 
-export type LookHow = 'together' | 'many' | 'apart' | 'get' | 'refresh' | 'cacheOnly';
+export type LookHow = 'together' | 'many' | 'apart' | 'get' | 'refresh' | 'cacheOnly' | 'batch';
 
 /** Where the instance that a step works on comes from. */
 export type Via = 'fresh' | 'pool' | 'partial' | 'built';
@@ -98,13 +101,27 @@ export type Write =
         | 'setGroups'
         | 'addGroup'
         | 'removeGroup'
+        | 'setUsers'
+        | 'addUser'
+        | 'removeUser'
+        | 'setCountry'
         | 'createAvatar'
         | 'setAvatars';
       readonly slot: number;
       readonly others: readonly RowRef[];
       readonly values: Values;
     }
-  | { readonly do: 'swap'; readonly model: ModelName; readonly slots: readonly [number, number]; readonly attribute: string };
+  | { readonly do: 'swap'; readonly model: ModelName; readonly slots: readonly [number, number]; readonly attribute: string }
+  /** Voids what is cached and changes no row. */
+  | {
+      readonly do: 'void';
+      readonly model: ModelName;
+      readonly how: 'clear' | 'bumpModel' | 'bumpClass' | 'invalidateWhere' | 'invalidate';
+      readonly cacheClass: ClassName;
+      readonly slot: number;
+      readonly via: Via;
+      readonly where: Values;
+    };
 
 /** One step of a plan. */
 export type Step =
@@ -144,6 +161,7 @@ const written: Readonly<Record<ModelName, Readonly<Record<string, readonly Value
     level: integers,
     rank: [0, 1, 2],
     visits: [0, 5],
+    countryCode: ['DE', 'de', 'fr', 'e', '1', null, null],
   },
   Post: {
     code: [...words, null],
@@ -213,6 +231,8 @@ const customs: readonly (readonly [CustomName, ModelName, readonly string[]])[] 
   ['NewestPostOfAuthor', 'Post', ['author']],
   ['BestOfSection', 'Article', ['section', 'kind']],
 ];
+
+const members = Object.entries(memberShapes);
 
 const associations: Readonly<Record<string, ModelName>> = { user: 'User', author: 'User', group: 'Group' };
 
@@ -320,6 +340,7 @@ class PlanMaker {
       [3, 'many'],
       [3, 'apart'],
       [2, 'get'],
+      [2, 'batch'],
       [1, 'refresh'],
       [1, 'cacheOnly'],
     ]);
@@ -342,6 +363,10 @@ class PlanMaker {
 
   #ask(): Ask {
     const random = this.#random;
+    if (!random.once(5) && random.once(2)) {
+      const [member, [model, key]] = random.pick(members);
+      return { model, member, key, values: key.map((field) => this.#keyValue(model, field)) };
+    }
     if (random.once(4)) {
       const [custom, model, key] = random.pick(customs);
       return { model, custom, key, values: key.map((field) => this.#keyValue(model, field)) };
@@ -355,6 +380,7 @@ class PlanMaker {
     const random = this.#random;
     if (field === 'id') return this.#row(model, ['id', 'id', 'text']);
     if (field === 'target') return random.once(8) ? null : { target: this.#row(random.pick(['Post', 'Article'] as const), ['id', 'text', 'instance']) };
+    if (field === 'country') return random.once(8) ? null : this.#spelled('Country', 'code', random.pick(written.Country.code as readonly Value[]));
     const associated = associations[field];
     if (associated !== undefined) return random.once(8) ? null : this.#row(associated, ['id', 'id', 'text', 'instance']);
     return this.#spelled(model, field, random.pick(written[model][field] as readonly Value[]));
@@ -486,7 +512,7 @@ class PlanMaker {
         8,
         () => ({
           do: 'associate',
-          how: random.pick(['setAuthor', 'createAuthor', 'setUser', 'setPosts', 'addPost', 'removePost', 'setGroups', 'addGroup', 'removeGroup', 'createAvatar', 'setAvatars'] as const),
+          how: random.pick(['setAuthor', 'createAuthor', 'setUser', 'setPosts', 'addPost', 'removePost', 'setGroups', 'addGroup', 'removeGroup', 'setUsers', 'addUser', 'removeUser', 'createAvatar', 'setAvatars', 'setCountry'] as const),
           slot,
           others: random.list(random.below(3), () => this.#row('User', ['id', 'instance'])),
           values: { ...this.#newRow('User'), ...this.#newRow('Avatar'), ...this.#changes('Membership') },
@@ -498,6 +524,18 @@ class PlanMaker {
           const [swapped, attribute] = random.pick([['User', 'username'], ['User', 'email'], ['Article', 'slug'], ['Post', 'code'], ['Country', 'name']] as const);
           return { do: 'swap', model: swapped, slots: [random.below(6), random.below(6)], attribute };
         },
+      ],
+      [
+        2,
+        () => ({
+          do: 'void',
+          model,
+          how: random.pick(['clear', 'bumpModel', 'bumpClass', 'bumpClass', 'invalidateWhere', 'invalidateWhere', 'invalidate', 'invalidate'] as const),
+          cacheClass: random.pick(classNames),
+          slot,
+          via,
+          where: this.#where(model),
+        }),
       ],
     ]);
     return { ...make(), side };

@@ -11,7 +11,8 @@ import {
   type Transaction,
   type WhereOptions,
 } from 'sequelize';
-import { FlashError, NotInCacheError, type ReadOptions } from '../../src/index.js';
+import { BatchCacheQuery, bumpVersion, FlashError, NotInCacheError, type ReadOptions, type Runnable } from '../../src/index.js';
+import { answerOfError, isSame } from './family.js';
 import { modelNames, type ModelName, type World } from './models.js';
 import type { Ask, LookHow, Plan, RowRef, Step, Value, Values, Via, Write } from './plan.js';
 
@@ -68,7 +69,7 @@ type Loose = Readonly<Record<string, (...values: unknown[]) => Promise<unknown>>
 
 const primaryKeys: Readonly<Partial<Record<ModelName, readonly string[]>>> = { Membership: ['userId', 'groupId'], Country: ['code'] };
 
-const foreignKeys: Readonly<Record<string, string>> = { user: 'userId', author: 'authorId', group: 'groupId' };
+const foreignKeys: Readonly<Record<string, string>> = { user: 'userId', author: 'authorId', group: 'groupId', country: 'countryCode' };
 
 /** Without an order, any of the rows that match may be `findOne`'s. */
 const unordered: ReadonlySet<string> = new Set([
@@ -223,12 +224,13 @@ class Runner {
         this.tally.unknown += 1;
       } else {
         await this.#compare(ask, values, answer, side, within);
-        if (answer !== null) this.#keep(side, ask.model, answer);
+        // Those of lists are instances as any other; relations lead to other models.
+        const [kept] = [answer].flat();
+        if (kept instanceof this.#world(side).models[ask.model]) this.#keep(side, ask.model, kept);
       }
     }
-    for (const [at, one] of got.entries()) {
-      if (one != null && got.indexOf(one) !== at) throw new Mismatch('two lookups were given the same instance');
-    }
+    const instances = got.flat().filter((one) => typeof one === 'object' && one !== null);
+    if (new Set(instances).size < instances.length) throw new Mismatch('two lookups were given the same instance');
   }
 
   async #answers(
@@ -236,12 +238,13 @@ class Runner {
     how: LookHow,
     side: number,
     options: ReadOptions,
-  ): Promise<(Model | null | undefined)[]> {
-    const { caches, custom } = this.#world(side);
-    const one = async ({ ask, values }: { ask: Ask; values: readonly unknown[] }): Promise<Model | null | undefined> => {
+  ): Promise<unknown[]> {
+    const { caches, custom, members } = this.#world(side);
+    const one = async ({ ask, values }: { ask: Ask; values: readonly unknown[] }): Promise<unknown> => {
+      if (ask.member !== undefined) return members[ask.member]?.read(keyOf(ask, values), whereOf(ask, values), options);
       if (ask.custom !== undefined) {
         try {
-          return (await new custom[ask.custom].cacheClass(...values).resolve(options)) as Model | null;
+          return await new custom[ask.custom].cacheClass(...values).resolve(options);
         } catch (error) {
           if (error instanceof NotInCacheError) return undefined;
           throw error;
@@ -256,19 +259,34 @@ class Runner {
         throw error;
       }
     };
+    if (how === 'batch') {
+      const batch = new BatchCacheQuery();
+      const query = ({ ask, values }: { ask: Ask; values: readonly unknown[] }): Runnable => {
+        if (ask.custom !== undefined) return new custom[ask.custom].cacheClass(...values);
+        if (ask.member === undefined) return caches[ask.model].getQuery(keyOf(ask, values));
+        return members[ask.member]?.query?.(keyOf(ask, values)) ?? { resolve: () => one({ ask, values }) };
+      };
+      for (const [at, ask] of asks.entries()) batch.push(String(at), query(ask));
+      const { transaction } = options;
+      const results: Readonly<Record<string, unknown>> = await batch.get({ returnExceptions: true, ...(transaction === undefined ? {} : { transaction }) });
+      return asks.map((_ask, at) => {
+        const result = results[at];
+        return result instanceof Error ? answerOfError(result) : result;
+      });
+    }
     if (how === 'apart') {
-      const answers: (Model | null | undefined)[] = [];
+      const answers: unknown[] = [];
       for (const ask of asks) answers.push(await one(ask));
       return answers;
     }
     if (how !== 'many') return Promise.all(asks.map(one));
-    const answers = new Array<Model | null | undefined>(asks.length);
+    const answers = new Array<unknown>(asks.length);
     await Promise.all([
       ...asks.map(async (ask, at) => {
-        if (ask.ask.custom !== undefined) answers[at] = await one(ask);
+        if (ask.ask.custom !== undefined || ask.ask.member !== undefined) answers[at] = await one(ask);
       }),
       ...modelNames.map(async (model) => {
-        const own = [...asks.entries()].filter(([, { ask }]) => ask.model === model && ask.custom === undefined);
+        const own = [...asks.entries()].filter(([, { ask }]) => ask.model === model && ask.custom === undefined && ask.member === undefined);
         const found = await caches[model].getMany(own.map(([, { ask, values }]) => keyOf(ask, values)), options);
         own.forEach(([at], place) => (answers[at] = found[place]));
       }),
@@ -276,22 +294,27 @@ class Runner {
     return answers;
   }
 
-  async #compare(ask: Ask, values: readonly unknown[], answer: Model | null, side: number, options: Options): Promise<void> {
+  async #compare(ask: Ask, values: readonly unknown[], answer: unknown, side: number, options: Options): Promise<void> {
     const world = this.#world(side);
     const model = world.models[ask.model];
+    if (ask.member !== undefined) {
+      const found = await world.members[ask.member]?.check(answer, whereOf(ask, values), options);
+      if (found !== 'same') throw new Mismatch(report(ask, values, answer, found?.expected));
+      return;
+    }
     if (ask.custom !== undefined) {
       // Inside a transaction it is asked there, which `expected` is not.
       if (options.transaction !== undefined) return;
       const expected = await world.custom[ask.custom].expected(values.map(idOf));
-      if (!same(answer, expected)) throw new Mismatch(report(ask, values, answer, expected));
+      if (!isSame(answer, expected)) throw new Mismatch(report(ask, values, answer, expected));
       return;
     }
     const where = whereOf(ask, values);
     const expected = await model.findOne({ where, ...options });
-    if (same(answer, expected)) return;
+    if (isSame(answer, expected)) return;
     if (answer !== null && expected !== null && unordered.has(`${ask.model} ${ask.key.join(' ')}`)) {
       const all = await model.findAll({ where, ...options });
-      if (all.some((one) => same(answer, one))) return;
+      if (all.some((one) => isSame(answer, one))) return;
     }
     throw new Mismatch(report(ask, values, answer, expected));
   }
@@ -380,6 +403,8 @@ class Runner {
         return this.#associate(write, side, transaction);
       case 'swap':
         return this.#swap(write, side, transaction);
+      case 'void':
+        return this.#void(write, side, transaction);
     }
   }
 
@@ -408,11 +433,29 @@ class Runner {
     }
   }
 
+  async #void(write: Write & { do: 'void' }, side: number, transaction: Transaction | undefined): Promise<unknown> {
+    const { models, caches, classes } = this.#world(side);
+    switch (write.how) {
+      case 'clear':
+        return caches[write.model].clear();
+      case 'bumpModel':
+        return bumpVersion(models[write.model]);
+      case 'bumpClass':
+        return bumpVersion(classes[write.cacheClass]);
+      case 'invalidateWhere':
+        return caches[write.model].invalidateWhere((await this.#values(write.where, side, transaction)) as WhereOptions);
+      case 'invalidate': {
+        const instance = await this.#instance(write.model, write.slot, write.via, side, transaction);
+        return instance === null ? undefined : caches[write.model].invalidate(instance);
+      }
+    }
+  }
+
   async #associate(write: Write & { do: 'associate' }, side: number, transaction: Transaction | undefined): Promise<unknown> {
     const { how } = write;
     const options: Options = transaction === undefined ? {} : { transaction };
-    const owner: ModelName = how === 'setAuthor' || how === 'createAuthor' ? 'Post' : how === 'setUser' ? 'Avatar' : 'User';
-    const target: ModelName = owner !== 'User' ? 'User' : how.endsWith('Avatars') ? 'Avatar' : /Groups?$/.test(how) ? 'Group' : 'Post';
+    const owner: ModelName = how === 'setAuthor' || how === 'createAuthor' ? 'Post' : how === 'setUser' ? 'Avatar' : /Users?$/.test(how) ? 'Group' : 'User';
+    const target: ModelName = owner !== 'User' ? 'User' : how === 'setCountry' ? 'Country' : how.endsWith('Avatars') ? 'Avatar' : /Groups?$/.test(how) ? 'Group' : 'Post';
     const instance = (await this.#instance(owner, write.slot, 'fresh', side, transaction)) as unknown as Loose | null;
     if (instance === null) return undefined;
     const others: unknown[] = [];
@@ -421,6 +464,7 @@ class Runner {
     switch (how) {
       case 'setAuthor':
       case 'setUser':
+      case 'setCountry':
         return instance[how]?.(others[0] ?? null, options);
       case 'createAuthor': {
         const { username, tenantId, slug, city } = values;
@@ -432,6 +476,7 @@ class Runner {
       case 'setAvatars':
         return instance[how]?.(others, options);
       case 'setGroups':
+      case 'setUsers':
         return instance[how]?.(others, { through: { role: values.role ?? 'x' }, ...options });
       default:
         return others[0] === undefined ? undefined : instance[how]?.(others[0], options);
@@ -602,19 +647,13 @@ function whereOfRow(instance: Model, name: ModelName): WhereOptions {
   return Object.fromEntries((primaryKeys[name] ?? ['id']).map((column) => [column, values[column] ?? null]));
 }
 
-function same(a: Model | null, b: Model | null): boolean {
-  try {
-    assert.deepStrictEqual(a, b);
-    return true;
-  } catch (error) {
-    if (error instanceof assert.AssertionError) return false;
-    throw error;
-  }
-}
-
-function report(ask: Ask, values: readonly unknown[], answer: Model | null, expected: Model | null): string {
-  const show = (instance: Model | null): string =>
-    inspect(instance === null ? null : (instance as unknown as { dataValues: unknown }).dataValues, { breakLength: 200 });
+function report(ask: Ask, values: readonly unknown[], answer: unknown, expected: unknown): string {
+  const plain = (value: unknown): unknown => {
+    if (Array.isArray(value)) return value.map(plain);
+    const { dataValues } = (value ?? {}) as { readonly dataValues?: Readonly<Record<string, unknown>> };
+    return dataValues === undefined ? value : Object.fromEntries(Object.entries(dataValues).map(([name, one]) => [name, plain(one)]));
+  };
+  const show = (value: unknown): string => inspect(plain(value), { breakLength: 200, depth: 8 });
   const key = ask.key.map((field, at) => `${field}: ${inspect(idOf(values[at]))}`).join(', ');
-  return `${ask.custom ?? ask.model} { ${key} }\n  the cache:    ${show(answer)}\n  the database: ${show(expected)}`;
+  return `${ask.custom ?? ask.member ?? ask.model} { ${key} }\n  the cache:    ${show(answer)}\n  the database: ${show(expected)}`;
 }

@@ -98,15 +98,20 @@ class DeafStore implements Store {
   }
 }
 
-/** Hits and all lookups that the caches counted. */
-export function hitsOf(caches: readonly FlashCache[]): { readonly hits: number; readonly lookups: number } {
-  let hits = 0;
-  let lookups = 0;
-  for (const cache of caches) {
-    for (const counters of Object.values(cache.stats()).flatMap((ofModel) => Object.values(ofModel))) {
-      hits += counters.hits;
-      lookups += counters.hits + counters.misses;
-    }
-  }
-  return { hits, lookups };
+/** Hits and all lookups. */
+export interface Hits {
+  readonly hits: number;
+  readonly lookups: number;
+}
+
+/** What the caches counted: lookups of rows by key, and those of lists, results and relations. */
+export function hitsOf(caches: readonly FlashCache[]): { readonly rows: Hits; readonly others: Hits } {
+  const counted = caches.flatMap((cache) => Object.values(cache.stats()).flatMap((ofModel) => Object.entries(ofModel)));
+  const sum = (some: typeof counted): Hits => {
+    const hits = some.reduce((total, [, counters]) => total + counters.hits, 0);
+    return { hits, lookups: some.reduce((total, [, counters]) => total + counters.misses, hits) };
+  };
+  // `User(id)` is a cache of rows.
+  const isOfRows = ([name]: (typeof counted)[number]): boolean => name.includes('(');
+  return { rows: sum(counted.filter(isOfRows)), others: sum(counted.filter((one) => !isOfRows(one))) };
 }
