@@ -51,7 +51,9 @@ const classShapes = {
   IsMember: ['Membership', ['user', 'group']],
   HasVoted: ['Vote', ['user', 'target']],
   HasArticle: ['Article', ['state']],
-  HasPost: ['Post', ['author', 'published']],
+  HasPost: ['Post', ['author']],
+  HasLevel: ['User', ['level']],
+  HasCountry: ['Country', []],
   PostsOfAuthor: ['Post', ['author']],
   VotesOfTarget: ['Vote', ['target']],
   ArticlesWithSecret: ['Article', ['secret']],
@@ -61,6 +63,9 @@ const classShapes = {
   SumOfTarget: ['Vote', ['target']],
   NamesOfCity: ['User', ['city']],
   IdsOfSection: ['Article', ['section']],
+  AvatarsAnew: ['Avatar', ['user']],
+  VotesAnew: ['Vote', ['value']],
+  GroupAnew: ['Group', ['label']],
   AuthorOfPost: ['Post', ['id']],
   CountryOfAuthor: ['Post', ['id']],
   CountryOfAvatar: ['Avatar', ['url']],
@@ -170,7 +175,15 @@ export function familyClasses({ User, Post, Article, Avatar, Group, Membership, 
   }
   class HasPost extends QuerysetExistsCache<Model> {
     static model = Post;
-    static keyFields = ['author', 'published'];
+    static keyFields = ['author'];
+  }
+  class HasLevel extends QuerysetExistsCache<Model> {
+    static model = User;
+    static keyFields = ['level'];
+  }
+  class HasCountry extends QuerysetExistsCache<Model> {
+    static model = Country;
+    static keyFields = [];
   }
   class PostsOfAuthor extends QuerysetCountCache<Model> {
     static model = Post;
@@ -217,6 +230,23 @@ export function familyClasses({ User, Post, Article, Avatar, Group, Membership, 
     override async getResult({ section }: Given): Promise<JsonValue> {
       return idsOf(await this.queryset().findAll({ where: { section } as WhereOptions }));
     }
+  }
+  // Computed anew right after a write: no less fresh for that.
+  class AvatarsAnew extends QuerysetCache<Model> {
+    static model = Avatar;
+    static keyFields = ['user'];
+    static order = [['url', 'DESC'], 'id'] as const;
+    static invalidation = 'RESET' as const;
+  }
+  class VotesAnew extends QuerysetCountCache<Model> {
+    static model = Vote;
+    static keyFields = ['value'];
+    static invalidation = 'RESET' as const;
+  }
+  class GroupAnew extends InstanceCache<Model> {
+    static model = Group;
+    static keyFields = ['label'];
+    static invalidation = 'RESET' as const;
   }
   class AuthorOfPost extends RelatedInstanceCache<Model, Model> {
     static model = Post;
@@ -293,6 +323,8 @@ export function familyClasses({ User, Post, Article, Avatar, Group, Membership, 
     HasVoted,
     HasArticle,
     HasPost,
+    HasLevel,
+    HasCountry,
     PostsOfAuthor,
     VotesOfTarget,
     ArticlesWithSecret,
@@ -302,6 +334,9 @@ export function familyClasses({ User, Post, Article, Avatar, Group, Membership, 
     SumOfTarget,
     NamesOfCity,
     IdsOfSection,
+    AvatarsAnew,
+    VotesAnew,
+    GroupAnew,
     AuthorOfPost,
     CountryOfAuthor,
     CountryOfAvatar,
@@ -424,6 +459,9 @@ function checkOf(cacheClass: CacheClass, model: ModelStatic<Model>): Member['che
     return async (answer, where, within) =>
       // Sequelize writes into an `include`.
       verdict([plainly(answer), plainly(await model.findOne({ where, include: structuredClone(include) as never, ...within }))]);
+  }
+  if (prototype instanceof InstanceCache) {
+    return async (answer, where, within) => verdict([answer, await model.findOne({ where, ...within })]);
   }
   const result = results[cacheClass.name];
   if (result !== undefined) {

@@ -54,8 +54,8 @@ const faults: Readonly<Record<string, (key: string) => boolean>> = {
   'index entries': (key) => key.includes(':i:'),
   'lists': (key) => key.includes(':l:'),
   'results of custom caches': (key) => /:q:(PrimaryAvatarOfUser|NewestPostOfAuthor|BestOfSection|SumOfTarget|NamesOfCity|IdsOfSection):/.test(key),
-  'counts': (key) => /:q:(PostsOfAuthor|VotesOfTarget|ArticlesWithSecret|UsersOfCity|AllCountries|AllArticles):/.test(key),
-  'whether there is a row': (key) => /:q:(IsMember|HasVoted|HasArticle|HasPost):/.test(key),
+  'counts': (key) => /:q:(PostsOfAuthor|VotesOfTarget|ArticlesWithSecret|UsersOfCity|AllCountries|AllArticles|VotesAnew):/.test(key),
+  'whether there is a row': (key) => /:q:(IsMember|HasVoted|HasArticle|HasPost|HasLevel|HasCountry):/.test(key),
   'whole tables': (key) => key.includes(':g:'),
 };
 

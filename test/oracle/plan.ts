@@ -350,7 +350,7 @@ class PlanMaker {
   #asks(): Ask[] {
     const random = this.#random;
     const asks = random.list(1 + random.below(4), () => {
-      if (this.#hot.length > 20 && !random.once(3)) return random.pick(this.#hot);
+      if (this.#hot.length > 20 && !random.once(4)) return random.pick(this.#hot);
       const ask = this.#ask();
       if (this.#hot.length < 40) this.#hot.push(ask);
       else this.#hot[random.below(this.#hot.length)] = ask;
