@@ -17,7 +17,17 @@ import { describeValues, resolveFilter, resolveLookup } from './caches/parameter
 import { registryOf, registryOfClass, type BoundModel, type Registry } from './caches/registry.js';
 import type { Canonical } from './entries/key-types.js';
 import { show } from './options.js';
-import type { CacheClass, CacheManager, CacheQuery, CacheStats, ModelCacheStats, ReadOptions } from './types.js';
+import type {
+  AssociationOf,
+  CacheClass,
+  CacheManager,
+  CacheQuery,
+  CacheStats,
+  FilterSpec,
+  KeySpec,
+  ModelCacheStats,
+  ReadOptions,
+} from './types.js';
 
 /** Parameters of a lookup as they come in; `resolveLookup` checks them. */
 type Parameters = unknown;
@@ -183,7 +193,8 @@ markManager(Manager);
 
 /**
  * The base of a model's own manager: a subclass adds methods to `User.cache`, and may declare what is
- * cached of the model in static members of the same names as the options of `withCache`.
+ * cached of the model in static members of the same names as the options of `withCache`. Its type
+ * parameters say the same to the compiler, as those of `ModelCache` do.
  *
  * @example
  * class UserManager extends ModelCacheManager<User, 'username'> {
@@ -195,12 +206,13 @@ markManager(Manager);
  */
 export const ModelCacheManager = Manager as unknown as new <
   M extends Model,
-  S = never,
+  S extends KeySpec<M, G> = never,
   G extends string = never,
-  F = never,
+  F extends FilterSpec<M, G> = never,
+  A extends AssociationOf<M> = never,
 >(
   model: ModelStatic<M>,
-) => CacheManager<M, S, G, F>;
+) => CacheManager<M, S, G, F, A>;
 
 /** Whether a bare instance of the model can be a key value of the cache (an association to itself). */
 const takesModel = (cache: BoundCache, model: ModelStatic<Model>): boolean =>

@@ -12,6 +12,7 @@ import type {
   CreationOptional,
   FindOptions,
   ForeignKey,
+  IncludeOptions,
   Model,
   ModelStatic,
   NonAttribute,
@@ -43,6 +44,16 @@ import type { Invalidation } from './options.js';
  *   static cacheMeta = { keys: ['username', ['tenantId', 'slug']] };
  *   …
  * }
+ *
+ * @example With a manager of the model's own: its methods, and what its type says is cached, are on `cache`.
+ * class UserManager extends ModelCacheManager<User, 'username'> {
+ *   static keys = ['username'];
+ *   byMail(mail: string) {
+ *     return this.getOrNone({ username: mail.split('@')[0] ?? '' });
+ *   }
+ * }
+ * static readonly cache = withCache(User, { keys: ['id'], manager: UserManager }); // as a static member
+ * declare static readonly cache: ModelCache<User, 'id', never, never, never, UserManager>; // in the mixin
  */
 export interface WithCache {
   /** One argument: the mixin. The base class keeps its type, `cache` and `cacheMeta` are left to the subclass. */
@@ -53,12 +64,13 @@ export interface WithCache {
     const S extends KeySpec<M, G> = never,
     G extends string = never,
     C extends CacheClass<M> = never,
-    const F extends KeySpec<M, G> = never,
-    P = object,
+    const F extends FilterSpec<M, G> = never,
+    const A extends AssociationOf<M> = never,
+    P extends CacheManager<M> = CacheManager<M>,
   >(
     model: ModelStatic<M>,
-    options: WithCacheOptions<M, S, G, C, F, P>,
-  ): CacheManager<M, S | Extract<SpecOfClass<C>, KeySpec<M, G>>, G, F> & Omit<P, keyof CacheManager<M>>;
+    options: WithCacheOptions<M, S, G, C, F, A, P>,
+  ): MergedManager<M, S | Extract<SpecOfClass<C>, KeySpec<M, G>>, G, F, A, P>;
 }
 
 /** A class that the mixin can extend: `Model` of Sequelize or sequelize-typescript, or an abstract base of models. */
@@ -70,14 +82,18 @@ export type ModelBase = abstract new (...args: never) => Model;
  * @typeParam S the key specifications of `keys`, as a union of literals
  * @typeParam G the names of `genericForeignKeys`
  * @typeParam C the classes of `caches`
+ * @typeParam F the key specifications of `filters`
+ * @typeParam A the names of `cachedForeignKeys`
+ * @typeParam P the instance type of `manager`
  */
 export interface WithCacheOptions<
   M extends Model,
   S = KeySpec<M>,
   G extends string = never,
   C extends CacheClass<M> = CacheClass<M>,
-  F = KeySpec<M>,
-  P = object,
+  F = FilterSpec<M>,
+  A extends string = AssociationOf<M>,
+  P extends object = CacheManager<M>,
 > {
   /** The key fields to look the model up by: one field, or several that identify a row together. */
   readonly keys?: readonly S[] | undefined;
@@ -98,7 +114,7 @@ export interface WithCacheOptions<
   /** The long name of `filters`; pass one of them. */
   readonly filterKeyFieldsList?: readonly F[] | undefined;
   /** `belongsTo` associations whose getter (`participation.getEvent()`) reads the cache. */
-  readonly cachedForeignKeys?: readonly AssociationOf<M>[] | undefined;
+  readonly cachedForeignKeys?: readonly A[] | undefined;
   /** A subclass of `ModelCacheManager`: its methods are on the model's `cache`. */
   readonly manager?: ManagerClass<P> | undefined;
   /** Seconds that an entry is kept. @default 604800 (one week) */
@@ -116,12 +132,41 @@ export interface WithCacheOptions<
  * @example
  * static cacheMeta = { keys: ['username'] } satisfies CacheMeta<User>;
  */
-export type CacheMeta<M extends Model, G extends string = never> = WithCacheOptions<M, KeySpec<M, G>, G, CacheClass<M>, KeySpec<M, G>>;
+export type CacheMeta<M extends Model, G extends string = never> = WithCacheOptions<M, KeySpec<M, G>, G, CacheClass<M>, FilterSpec<M, G>>;
 
-/** A subclass of `ModelCacheManager`. */
-export type ManagerClass<P = object> = new (...args: never) => P;
+/**
+ * A subclass of `ModelCacheManager`. Its static members of the same names as the options of
+ * `withCache` are put together with these.
+ */
+export interface ManagerClass<P extends object = object> {
+  new (...args: never): P;
+  readonly name: string;
+  readonly keys?: readonly (string | readonly string[])[] | undefined;
+  readonly getKeyFieldsList?: readonly (string | readonly string[])[] | undefined;
+  readonly filters?: readonly (string | readonly string[])[] | undefined;
+  readonly filterKeyFieldsList?: readonly (string | readonly string[])[] | undefined;
+  readonly caches?: readonly CacheClass[] | (() => readonly CacheClass[]) | undefined;
+  readonly cachedForeignKeys?: readonly string[] | undefined;
+  readonly genericForeignKeys?: Readonly<Record<string, object>> | undefined;
+  readonly timeout?: number | undefined;
+  readonly negativeTimeout?: number | undefined;
+  readonly version?: number | string | undefined;
+}
 
-/** Names of associations, where the model declares its members; else any name. */
+/** The methods that a subclass of `ModelCacheManager` adds. */
+export type ManagerMethods<P extends object> = Omit<P, keyof CacheManager<Model>>;
+
+/** What `withCache` returns: what the options declare, and what the type of the manager class does. */
+export type MergedManager<
+  M extends Model,
+  S,
+  G extends string,
+  F,
+  A extends string,
+  P extends object,
+> = Merged<M, S, G, F, A, P, P extends { readonly [declaredBy]?: (...types: infer D extends Declared) => void } ? D : never>;
+
+/** Names of associations to one instance, where the model declares its members; else any name. */
 export type AssociationOf<M extends Model> = [AssociationName<M>] extends [never] ? string : AssociationName<M>;
 
 /** A reference to a row of one of several models: a column for the model's name, a column for its primary key. */
@@ -183,7 +228,10 @@ export type KeyField<M extends Model> =
  * @typeParam G the names of the model's generic foreign keys
  */
 export type KeySpec<M extends Model, G extends string = never> =
-  KeyField<M> | G | readonly (KeyField<M> | G)[];
+  KeyField<M> | G | readonly [KeyField<M> | G, ...(KeyField<M> | G)[]];
+
+/** What a list is keyed on: as a {@link KeySpec}, or nothing, which is the whole table. */
+export type FilterSpec<M extends Model, G extends string = never> = KeySpec<M, G> | readonly [];
 
 // ---- Looking up -------------------------------------------------------------------------------
 
@@ -233,7 +281,7 @@ export type NotCached<C extends boolean> = true extends C ? undefined : never;
 /** Options of `prefetch`. */
 export type PrefetchOptions = Pick<ReadOptions, 'transaction' | 'refresh'>;
 
-/** The parameters of `filter`: one object type for each declared combination. */
+/** The parameters of `filter`: one object type for each declared combination, `{}` for the whole table. */
 export type FilterParams<M extends Model, F, G extends string = never> = KeyParams<M, F, G>;
 
 /** A lookup that has not been run. */
@@ -247,8 +295,11 @@ export interface CacheQuery<T> {
 /**
  * The type of a model's `cache`, as an application writes it: the names are checked against the model.
  *
- * @typeParam S the declared key specifications: `'username' | readonly ['tenantId', 'slug']`
+ * @typeParam S the declared `keys`: `'username' | readonly ['tenantId', 'slug']`
  * @typeParam G the names of the model's generic foreign keys
+ * @typeParam F the declared `filters`: `'user' | readonly ['user', 'kind'] | readonly []`
+ * @typeParam A the declared `cachedForeignKeys`: `'user' | 'event'`
+ * @typeParam P the manager class, whose methods it has as well
  *
  * @example
  * declare static readonly cache: ModelCache<User, 'username' | readonly ['tenantId', 'slug']>;
@@ -257,15 +308,19 @@ export type ModelCache<
   M extends Model,
   S extends KeySpec<M, G> = never,
   G extends string = never,
-  F extends KeySpec<M, G> = never,
-> = CacheManager<M, S, G, F>;
+  F extends FilterSpec<M, G> = never,
+  A extends AssociationOf<M> = never,
+  P extends CacheManager<M> = CacheManager<M>,
+> = MergedManager<M, S, G, F, A, P>;
 
 /**
  * The manager of a model's caches, `User.cache`; {@link ModelCache} is this type with its names checked.
  */
 // `S` is not constrained here: comparing two managers, as TypeScript does for a list of models,
 // would take seconds of compile time to expand the constraint.
-export interface CacheManager<M extends Model, S = never, G extends string = never, F = never> {
+export interface CacheManager<M extends Model, S = never, G extends string = never, F = never, A extends string = never> {
+  /** Only for the compiler: what is declared, to be read off a subclass of the manager. */
+  readonly [declaredBy]?: (keys: S, generics: G, filters: F, foreignKeys: A) => void;
   /** The row with these key values. Rejects with the model's `DoesNotExist` if there is none. */
   get(key: KeyLookup<M, S, G>, options?: ReadOptions): Promise<M>;
   /** The row with these key values, or `null`; with `cacheOnly`, `undefined` if the cache does not know. */
@@ -293,7 +348,7 @@ export interface CacheManager<M extends Model, S = never, G extends string = nev
    * Loads what these `cachedForeignKeys` refer to, for many instances in one round trip, and lays it on
    * them as `include` would. Resolves to the instances.
    */
-  prefetch<T extends M>(instances: readonly T[], foreignKeys: readonly AssociationOf<M>[], options?: PrefetchOptions): Promise<readonly T[]>;
+  prefetch<T extends M>(instances: readonly T[], foreignKeys: readonly A[], options?: PrefetchOptions): Promise<readonly T[]>;
   /** The store key of a lookup, for debugging. */
   getKey(key: KeyLookup<M, S, G>): string;
   /** Voids everything that is cached of this row. */
@@ -344,7 +399,7 @@ export type ModelCacheStats = Readonly<Record<string, CacheStats>>;
  * A class derived from one of the cache classes, as `caches` and the decorator take it: it must
  * have `static model` and `static keyFields`.
  */
-export interface CacheClass<M extends Model = Model> {
+export interface CacheClass<M extends Model = Model> extends MistakenStatics {
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- the constructors' tuples are assignable to nothing narrower that can be called
   new (...args: any): { resolve(options?: ReadOptions): Promise<unknown> };
   readonly name: string;
@@ -363,7 +418,7 @@ export interface CacheClass<M extends Model = Model> {
   /** With `'DYNAMIC'`: seconds for which an outdated answer may be given after a write. */
   readonly allowtime?: number | undefined;
   /** Of a `QuerysetCache`: attributes that the list is ordered by, each with its direction. */
-  readonly order?: ListOrder | undefined;
+  readonly order?: ListOrder<M> | undefined;
   /** Of a `QuerysetCache`: the most rows that the list has. Needs an `order`. */
   readonly limit?: number | undefined;
   /** Of a related cache: an association's name, or several as `'event.venue'`. */
@@ -372,11 +427,33 @@ export interface CacheClass<M extends Model = Model> {
   readonly include?: IncludeSpec | undefined;
 }
 
+/** Names that are taken for those of static members of a cache class, and have no effect. */
+export type MistakenStatics = Readonly<
+  Partial<Record<'keyField' | 'keyfields' | 'ttl' | 'timeOut' | 'negativeTimeOut' | 'allowTime' | 'orderBy' | 'relations' | 'includes', never>>
+>;
+
 /** `static order`: attributes, each with its direction. */
-export type ListOrder = readonly (string | readonly [attribute: string, direction?: string])[];
+export type ListOrder<M extends Model = Model> = readonly (OrderAttribute<M> | readonly [attribute: OrderAttribute<M>, direction?: OrderDirection])[];
+
+/** Names of attributes, where the model declares its members; else any name. */
+export type OrderAttribute<M extends Model> = [keyof AttributeSource<M>] extends [never]
+  ? string
+  : Extract<keyof AttributeSource<M>, string> | Timestamp;
+
+/** The timestamps of Sequelize: models have them without declaring them. */
+type Timestamp = 'createdAt' | 'updatedAt' | 'deletedAt';
+
+/** The directions of `static order`. */
+export type OrderDirection = 'ASC' | 'DESC' | 'asc' | 'desc';
 
 /** `static include`: associations by name, with others in turn. */
-export type IncludeSpec = string | readonly (string | { readonly association: string; readonly include?: IncludeSpec })[];
+export type IncludeSpec = string | readonly (string | IncludedAssociation)[];
+
+/** An association of `static include`: by name and without options, since related rows are found by their keys alone. */
+export interface IncludedAssociation extends Readonly<Partial<Record<Exclude<keyof IncludeOptions, 'association' | 'include'>, never>>> {
+  readonly association: string;
+  readonly include?: IncludeSpec | undefined;
+}
 
 /** What JSON holds. */
 export type JsonValue = string | number | boolean | null | readonly JsonValue[] | { readonly [name: string]: JsonValue };
@@ -391,7 +468,7 @@ export type JsonValue = string | number | boolean | null | readonly JsonValue[] 
  *   static keyFields = ['username'] as const;
  * }
  */
-export type RegisterCache = (cacheClass: CacheClass, context?: ClassDecoratorContext) => void;
+export type RegisterCache = <M extends Model>(cacheClass: CacheClass<M>, context?: ClassDecoratorContext) => void;
 
 /** Parameters by name where the key fields are not known to the compiler. */
 export type LooseKeyParams = Readonly<Record<string, LooseKeyValue>>;
@@ -408,6 +485,10 @@ export type CacheArguments<M extends Model, K extends readonly string[] = readon
   number extends K['length']
     ? [first: LooseKeyLookup, ...rest: LooseKeyLookup[]]
     : PositionalArguments<M, K>;
+
+/** The same of a cache class that may have no key fields. */
+export type ListArguments<M extends Model, K extends readonly string[] = readonly string[]> =
+  number extends K['length'] ? LooseKeyLookup[] : PositionalArguments<M, K>;
 
 /**
  * One canonical value: an integer is a number, or a string of digits where a number cannot hold it;
@@ -464,6 +545,20 @@ export type QuerysetOptions<O> = Omit<O, 'transaction' | 'useMaster'>;
 // ---- Private: which names ---------------------------------------------------------------------
 
 declare const defaultLookup: unique symbol;
+
+declare const declaredBy: unique symbol;
+
+/** What the type of a manager says: `S`, `G`, `F` and `A` of {@link CacheManager}. */
+type Declared = [keys: unknown, generics: string, filters: unknown, foreignKeys: string];
+
+type Merged<M extends Model, S, G extends string, F, A extends string, P extends object, D extends Declared> = CacheManager<
+  M,
+  S | D[0],
+  G | D[1],
+  F | D[2],
+  A | D[3]
+> &
+  ManagerMethods<P>;
 
 type IsAny<T> = 0 extends 1 & T ? true : false;
 
@@ -567,12 +662,18 @@ type FieldsParams<M extends Model, T extends readonly string[], G extends string
       ? unknown
       : { [P in T[number]]: FieldValue<M, P, G> };
 
+/** Not `unknown`, which would be all that is left of a union with it. */
+// eslint-disable-next-line @typescript-eslint/no-empty-object-type -- exactly that: no names
+type NoParams = {};
+
 /** The parameters of every specification in `S`, not yet exact. */
 type SpecParams<M extends Model, S, G extends string> = S extends string
   ? FieldParams<M, S, G>
-  : S extends readonly string[]
-    ? FieldsParams<M, S, G>
-    : never;
+  : S extends readonly []
+    ? NoParams
+    : S extends readonly string[]
+      ? FieldsParams<M, S, G>
+      : never;
 
 type KeysOfUnion<T> = T extends T ? keyof T : never;
 
@@ -582,7 +683,9 @@ type KeysOfUnion<T> = T extends T ? keyof T : never;
  */
 type Exact<T, All extends PropertyKey> = T extends T
   ? T & Partial<Record<Exclude<All, keyof T>, never>> extends infer O
-    ? { [P in keyof O]: O[P] }
+    ? [keyof O] extends [never]
+      ? Readonly<Record<string, never>>
+      : { [P in keyof O]: O[P] }
     : never
   : never;
 
@@ -634,14 +737,19 @@ type OverridesResult<T> = T extends { getResult(...args: infer A): unknown }
     : true
   : true;
 
-/** The key specification that a simple cache class adds to its model's manager. */
-type SpecOfClass<C> = C extends {
-  readonly prototype: infer I;
-  readonly keyFields: infer K extends readonly string[];
-}
-  ? IsCustom<I> extends true
-    ? never
-    : readonly string[] extends K
+/**
+ * The key specification that a simple cache class adds to its model's manager. One with `include`, or
+ * whose answers may be outdated, answers with something else than the row.
+ */
+type SpecOfClass<C> = C extends { readonly include: IncludeSpec } | { readonly invalidation: 'OFF' | 'DYNAMIC' }
+  ? never
+  : C extends {
+        readonly prototype: infer I;
+        readonly keyFields: infer K extends readonly string[];
+      }
+    ? IsCustom<I> extends true
       ? never
-      : K
-  : never;
+      : readonly string[] extends K
+        ? never
+        : K
+    : never;

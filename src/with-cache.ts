@@ -43,11 +43,12 @@ export function restoreCache(model: AnyClass): void {
  * From then on every write of the model invalidates it.
  * @throws InvalidCacheClassError
  */
-export const registerCache: RegisterCache = (cacheClass: CacheClass, context?: ClassDecoratorContext): void => {
+export const registerCache: RegisterCache = (cacheClass: object, context?: ClassDecoratorContext): void => {
+  const given = cacheClass as CacheClass;
   // A standard decorator runs before the static members are there.
-  if (context === undefined) declareClass(cacheClass);
+  if (context === undefined) declareClass(given);
   else context.addInitializer(() => {
-    declareClass(cacheClass);
+    declareClass(given);
   });
 };
 

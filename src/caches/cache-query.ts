@@ -16,14 +16,18 @@ import { describeValues, valuesOfArguments } from './parameters.js';
 import { registryOfClass, type Answerer, type Registry } from './registry.js';
 
 /** A query for what a cache class caches under some key values. */
-export abstract class CacheClassQuery<M extends Model, K extends readonly string[] = readonly string[]> {
+export abstract class CacheClassQuery<
+  M extends Model,
+  K extends readonly string[] = readonly string[],
+  A extends readonly unknown[] = CacheArguments<M, K>,
+> {
   readonly #given: readonly unknown[];
 
   /**
    * A query with these key values: in the order of `keyFields`, or by name in one object, or the
    * first ones in order and the rest by name. Nothing is read until `resolve()`.
    */
-  constructor(...keyValues: CacheArguments<M, K>) {
+  constructor(...keyValues: A) {
     this.#given = keyValues;
   }
 

@@ -1,6 +1,6 @@
 /** `QuerysetCache` and its kin: what an application derives to cache all rows with some key values, or what follows from them. */
 import type { Model } from 'sequelize';
-import type { DefaultKeyValues, JsonValue, ReadOptions, ResultOfQueryset } from '../types.js';
+import type { DefaultKeyValues, JsonValue, ListArguments, ReadOptions, ResultOfQueryset } from '../types.js';
 import { contextOf, markFamily } from './answers.js';
 import { CacheClassQuery } from './cache-query.js';
 
@@ -27,7 +27,7 @@ import { CacheClassQuery } from './cache-query.js';
 export abstract class QuerysetCache<
   M extends Model,
   K extends readonly string[] = readonly string[],
-> extends CacheClassQuery<M, K> {
+> extends CacheClassQuery<M, K, ListArguments<M, K>> {
   /**
    * The instances, or what an overridden `getResult` returned.
    * @throws KeyFieldNotPassedError, UnknownKeyFieldError, InvalidKeyValueError, WrongModelError,
@@ -62,7 +62,7 @@ export abstract class QuerysetCache<
 export abstract class QuerysetExistsCache<
   M extends Model,
   K extends readonly string[] = readonly string[],
-> extends CacheClassQuery<M, K> {
+> extends CacheClassQuery<M, K, ListArguments<M, K>> {
   /** Whether there is a row. Throws what `QuerysetCache.resolve` throws. */
   async resolve(options: ReadOptions = {}): Promise<boolean> {
     return (await this.read(options)) as boolean;
@@ -77,7 +77,7 @@ export abstract class QuerysetExistsCache<
 export abstract class QuerysetCountCache<
   M extends Model,
   K extends readonly string[] = readonly string[],
-> extends CacheClassQuery<M, K> {
+> extends CacheClassQuery<M, K, ListArguments<M, K>> {
   /** The number of rows. Throws what `QuerysetCache.resolve` throws. */
   async resolve(options: ReadOptions = {}): Promise<number> {
     return (await this.read(options)) as number;

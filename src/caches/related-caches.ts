@@ -1,6 +1,6 @@
 /** `RelatedInstanceCache` and `RelatedQuerysetCache`: what an application derives to cache what a relation leads to. */
 import type { Model } from 'sequelize';
-import type { ReadOptions } from '../types.js';
+import type { ListArguments, ReadOptions } from '../types.js';
 import { markFamily } from './answers.js';
 import { CacheClassQuery } from './cache-query.js';
 
@@ -51,7 +51,7 @@ export abstract class RelatedQuerysetCache<
   M extends Model,
   R extends Model,
   K extends readonly string[] = readonly string[],
-> extends CacheClassQuery<M, K> {
+> extends CacheClassQuery<M, K, ListArguments<M, K>> {
   /** The related instances, in the order in which they are come to. Throws what `QuerysetCache.resolve` throws. */
   async resolve(options: ReadOptions = {}): Promise<R[]> {
     return (await this.read(options)) as R[];

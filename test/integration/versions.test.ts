@@ -137,14 +137,9 @@ describe('versions', () => {
 
   it('costs no round trip: a lookup asks for its stamps with everything else', async () => {
     await answers(here);
-    const reads: readonly (() => Promise<unknown>)[] = [
-      () => new here.SlugsOfTeam(team).resolve(),
-      () => new here.LatestOfTeam(team).resolve(),
-      () => new here.ItemBySlug(slug).resolve(),
-    ];
-    for (const read of reads) {
+    for (const query of [new here.SlugsOfTeam(team), new here.LatestOfTeam(team), new here.ItemBySlug(slug)]) {
       await nextTurn();
-      await costing(backend, { sql: 0 }, read);
+      await costing(backend, { sql: 0 }, async () => query.resolve());
       assert.equal(backend.store.roundTrips, 1);
     }
   });

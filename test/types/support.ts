@@ -1,6 +1,21 @@
 /** What the type tests share: the API under test, and assertions on types. */
 
-export { fastifyRequestCache, InstanceCache, registerCache, requestCache, withCache, withRequestCache } from '../../src/index.js';
+export {
+  BatchCacheQuery,
+  bumpVersion,
+  InstanceCache,
+  ModelCacheManager,
+  QuerysetCache,
+  QuerysetCountCache,
+  QuerysetExistsCache,
+  fastifyRequestCache,
+  registerCache,
+  requestCache,
+  withRequestCache,
+  RelatedInstanceCache,
+  RelatedQuerysetCache,
+  withCache,
+} from '../../src/index.js';
 export type * from '../../src/types.js';
 
 /** `true` if `A` and `B` are the same type, also in optionality, `any` and `readonly`. */

@@ -51,7 +51,7 @@ export type Names = [
   Expect<Equal<AttributeName<Everything>, Scalars | 'ownerId' | 'editor_id'>>,
   Expect<Equal<AssociationName<Everything>, Associations>>,
   Expect<Equal<KeyField<Everything>, Scalars | Associations>>,
-  Expect<Equal<KeySpec<Everything, 'target'>, KeyField<Everything> | 'target' | readonly (KeyField<Everything> | 'target')[]>>,
+  Expect<Equal<KeySpec<Everything, 'target'>, KeyField<Everything> | 'target' | readonly [KeyField<Everything> | 'target', ...(KeyField<Everything> | 'target')[]]>>,
   Expect<Equal<KeyField<Model>, string>>,
 ];
 
