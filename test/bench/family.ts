@@ -116,7 +116,7 @@ function cacheOf({ Writer, Post }: Models) {
     filters: ['writer'] as never,
     cachedForeignKeys: ['writer'] as never,
     caches: [PostPage, Titles, TitlesTimed, PostCount] as never,
-  }) as unknown as CacheManager<Row<Post>, 'id', never, 'writer'>;
+  }) as unknown as CacheManager<Row<Post>, 'id', never, 'writer', 'writer'>;
   const writersCache = (Writer as unknown as { readonly cache: CacheManager<Row<{ id: number; name: string }>, 'id' | 'name'> }).cache;
   return { cache, writersCache, PostPage, Titles, TitlesTimed, PostCount };
 }

@@ -80,7 +80,12 @@ for (const name of backendNames) {
       static keyFields = ['id'] as const;
       static include = [{ association: 'author', include: ['country', 'profile', { association: 'posts' }] }, 'tags'] as const;
     }
-    for (const cacheClass of [CountryOfAuthor, ProfileOfUser, TagsOfPost, TagsOfAuthor, PostsByTag, PostPage]) registerCache(cacheClass);
+    registerCache(CountryOfAuthor);
+    registerCache(ProfileOfUser);
+    registerCache(TagsOfPost);
+    registerCache(TagsOfAuthor);
+    registerCache(PostsByTag);
+    registerCache(PostPage);
 
     let backend: Backend;
     let bill: User;
