@@ -1,7 +1,8 @@
 /** Ways to break the cache on purpose: a run has to notice each of them. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Store, StoreItem } from '../../src/index.js';
+import type { Store, StoreItem, StoreReply } from '../../src/index.js';
 import type { Random } from '../oracle/random.js';
+import { tables } from './tables.js';
 
 /**
  * - `lost-writes`: now and then nothing that a write says about a key reaches the store, which claims that it did.
@@ -23,14 +24,16 @@ export function sabotage(store: Store, how: Sabotage, random: Random): Store {
     case 'old-answers':
       return oldAnswers(store, random);
     case 'torn-lists':
-      return tornLists(store, random);
+      return tornLists(store);
   }
 }
 
 // A key has its kind as one letter after the prefix and the alias.
 const isList = (key: string): boolean => key.split(':', 3)[2] === 'l';
+const isUser = (key: string): boolean => key.includes(`:r:${tables.User.table}:`);
 const isEpoch = (key: string): boolean => key.split(':', 3)[2] === 'e';
 
+const isValue = (value: string): boolean => value.startsWith('V');
 const isMarker = (value: string): boolean => value.startsWith('M');
 
 function lostWrites(store: Store, loses: (key: string) => boolean): Store {
@@ -79,26 +82,65 @@ function oldAnswers(store: Store, random: Random): Store {
   });
 }
 
-/** Whether no write was finished is looked up by the epochs alone, after the rows. */
-function tornLists(store: Store, random: Random): Store {
+/**
+ * Of two users that are written one after the other while a list is looked at, the first one is answered
+ * as it was before, and the second one as it is after. Whether no write was finished meanwhile is looked
+ * up by the epochs alone, after the rows: none ever was.
+ */
+function tornLists(store: Store): Store {
   const epochs = new Map<string, StoreItem>();
+  let tearing = false;
+  const tear = async (keys: readonly string[]): Promise<StoreReply> => {
+    const before = await store.get(keys);
+    const tenants = (items: StoreReply['items']): Map<string, string> =>
+      new Map(keys.filter(isUser).flatMap((key) => {
+        const tenant = tenantIn(items.get(key)?.value ?? '');
+        return tenant === undefined ? [] : [[key, tenant]];
+      }));
+    const users = tenants(before.items);
+    const written: string[] = [];
+    const until = performance.now() + 3000;
+    while (users.size > 1 && performance.now() < until) {
+      await sleep(5);
+      const after = await store.get([...users.keys()]);
+      const now = tenants(after.items);
+      for (const key of now.keys()) {
+        if (after.items.get(key)?.value !== before.items.get(key)?.value && !written.includes(key)) written.push(key);
+      }
+      const first = written.find((key) => written.some((other) => other !== key && now.get(other) === users.get(key) && users.get(other) === users.get(key)));
+      if (first === undefined || now.size < users.size) continue;
+      const old = before.items.get(first) as StoreItem;
+      return { items: new Map([...before.items, ...after.items, [first, old]]), failures: before.failures };
+    }
+    return before;
+  };
   return wrap(store, {
     get: async (keys) => {
       if (keys.every(isEpoch)) {
         const reply = await store.get(keys);
         const items = new Map(reply.items);
-        for (const [key, item] of reply.items) items.set(key, epochs.get(key) ?? (epochs.set(key, item), item));
+        for (const key of keys) {
+          const item = epochs.get(key) ?? items.get(key);
+          if (item === undefined) continue;
+          epochs.set(key, item);
+          items.set(key, item);
+        }
         return { items, failures: reply.failures };
       }
-      if (!keys.some(isList) || !random.once(6)) return store.get(keys);
-      const first = await store.get(keys.filter((_, at) => at % 2 === 0));
-      // So long that others write rows of both halves, and read those of the second one again.
-      await sleep(100 + random.below(300));
-      const second = await store.get(keys.filter((_, at) => at % 2 === 1));
-      return { items: new Map([...first.items, ...second.items]), failures: new Map([...first.failures, ...second.failures]) };
+      // The process has to go on reading: others' rows are filled by that.
+      if (tearing || !keys.some(isList)) return store.get(keys);
+      tearing = true;
+      try {
+        return await tear(keys);
+      } finally {
+        tearing = false;
+      }
     },
   });
 }
+
+/** The tenant in the entry of a user: the number before the slug. */
+const tenantIn = (value: string): string | undefined => (isValue(value) ? /,(\d+),"s\d"/.exec(value)?.[1] : undefined);
 
 function wrap(store: Store, own: Partial<Store>): Store {
   return {
