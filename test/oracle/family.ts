@@ -3,7 +3,7 @@
  * member says how it is asked through the cache and which plain queries have to give the same.
  */
 import assert from 'node:assert/strict';
-import { EmptyResultError, type Model, type ModelStatic, type Order, type Transaction, type WhereOptions } from 'sequelize';
+import { EmptyResultError, Model, type ModelStatic, type Order, type Transaction, type WhereOptions } from 'sequelize';
 import {
   InstanceCache,
   NotInCacheError,
@@ -537,26 +537,26 @@ function byPrimaryKey(rows: unknown): unknown {
   return [...(rows as readonly Model[])].sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
 }
 
-/** Instances as plain values; those in lists by their content, for their order says nothing. */
+/**
+ * What can be seen of instances, and of those that came with them. The order in which related ones
+ * come says nothing.
+ */
 function plainly(answer: unknown): unknown {
-  if (answer === null || answer === undefined) return answer;
-  return Array.isArray(answer) ? sorted(answer.map((one: Model) => one.toJSON())) : sorted((answer as Model).toJSON());
+  if (Array.isArray(answer)) return (byPrimaryKey(answer) as readonly unknown[]).map(plainly);
+  if (!(answer instanceof Model)) return answer;
+  const { name } = answer.constructor as ModelStatic<Model>;
+  const members = answer as unknown as Readonly<Record<string, unknown>>;
+  const values = Object.entries(answer.get()).map(([attribute, value]: [string, unknown]) => {
+    const isInstance = value instanceof Model || (Array.isArray(value) && value.every((one) => one instanceof Model));
+    return [attribute, isInstance ? [plainly(value), members[attribute] === value] : value] as const;
+  });
+  return { name, isNewRecord: answer.isNewRecord, changed: answer.changed(), json: jsonOf(answer), values: Object.fromEntries(values) };
 }
 
-function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) {
-    const items = value.map((one: unknown) => [JSON.stringify(one, idFirst), sorted(one)] as const);
-    return items.sort(([a], [b]) => (a < b ? -1 : 1)).map(([, one]) => one);
-  }
-  if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype) return value;
-  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, sorted(one)]));
-}
-
-/** For sorting: lists inside and the order of members must not decide. */
-function idFirst(_name: string, value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
-  const { id, code, userId, groupId } = value as Readonly<Record<string, unknown>>;
-  return [id, code, userId, groupId];
+/** Its own values as `toJSON` gives them. */
+function jsonOf(instance: Model): unknown {
+  const { associations } = instance.constructor as ModelStatic<Model>;
+  return Object.fromEntries(Object.entries(instance.toJSON()).filter(([name]) => !Object.hasOwn(associations, name)));
 }
 
 function verdict([answer, expected]: readonly [unknown, unknown]): { readonly expected: unknown } | 'same' {

@@ -443,7 +443,7 @@ class Runner {
       case 'bumpClass':
         return bumpVersion(classes[write.cacheClass]);
       case 'invalidateWhere':
-        return caches[write.model].invalidateWhere((await this.#values(write.where, side, transaction)) as WhereOptions);
+        return caches[write.model].invalidateWhere((await this.#values(write.where, side, transaction)));
       case 'invalidate': {
         const instance = await this.#instance(write.model, write.slot, write.via, side, transaction);
         return instance === null ? undefined : caches[write.model].invalidate(instance);
