@@ -75,6 +75,8 @@ const classShapes = {
   UsersOfGroup: ['Group', ['label']],
   PostsOfGroup: ['Group', ['id']],
   UsersOfCountry: ['Country', ['code']],
+  LeaderOfCountry: ['Country', ['code']],
+  PostsOfLeader: ['Country', ['name']],
   PostWithAuthor: ['Post', ['id']],
   UserWithAll: ['User', ['username']],
   GroupWithUsers: ['Group', ['label']],
@@ -293,6 +295,16 @@ export function familyClasses({ User, Post, Article, Avatar, Group, Membership, 
     static keyFields = ['code'];
     static relation = 'users';
   }
+  class LeaderOfCountry extends RelatedInstanceCache<Model, Model> {
+    static model = Country;
+    static keyFields = ['code'];
+    static relation = 'leader';
+  }
+  class PostsOfLeader extends RelatedQuerysetCache<Model, Model> {
+    static model = Country;
+    static keyFields = ['name'];
+    static relation = 'leader.posts';
+  }
   class PostWithAuthor extends InstanceCache<Model> {
     static model = Post;
     static keyFields = ['id'];
@@ -346,6 +358,8 @@ export function familyClasses({ User, Post, Article, Avatar, Group, Membership, 
     UsersOfGroup,
     PostsOfGroup,
     UsersOfCountry,
+    LeaderOfCountry,
+    PostsOfLeader,
     PostWithAuthor,
     UserWithAll,
     GroupWithUsers,

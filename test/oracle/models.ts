@@ -156,6 +156,8 @@ export function defineWorld(sequelize: Sequelize): World {
   // A reference by text: what it leads to is a matter of collation.
   User.belongsTo(Country, { as: 'country', foreignKey: 'countryCode' });
   Country.hasMany(User, { as: 'users', foreignKey: 'countryCode' });
+  // The default scope's order says which of several users it is.
+  Country.hasOne(User, { as: 'leader', foreignKey: 'countryCode' });
   User.hasMany(Post, { as: 'posts', foreignKey: 'authorId' });
   Post.belongsTo(User, { as: 'author', foreignKey: 'authorId' });
   User.hasMany(Avatar, { as: 'avatars', foreignKey: 'userId', onDelete: 'CASCADE' });
