@@ -208,13 +208,15 @@ export class Bindings {
     }
     for (const chain of draft.chains) {
       const { name, fields, family } = chain;
-      const kind = family === 'related-queryset' ? 'list' : 'simple';
       const columns = fields.flatMap((field) => field.columns);
+      const declaration = plainDeclaration(draft, `${name}(root)`, fields, context);
       // Two caches of the same rows would each ask for them.
-      const known = (kind === 'list' ? lists : simple).find(
-        (cache) => cache.columns.length === columns.length && columns.every((column, at) => column.name === cache.columns[at]?.name),
-      );
-      const root = known ?? hidden(kind, plainDeclaration(draft, `${name}(root)`, fields, context));
+      const same = (cache: BoundCache): boolean =>
+        cache.columns.length === columns.length && columns.every((column, at) => column.name === cache.columns[at]?.name);
+      const row = simple.find(same) ?? new SimpleCache(cached, declaration, keys);
+      const startsFromRow = family !== 'related-queryset' || row.single;
+      if (startsFromRow && !simple.includes(row)) simple.push(row);
+      const root = startsFromRow ? row : (lists.find(same) ?? hidden('list', declaration));
       this.classes.set(chain.cacheClass, chainOf(chain, cached, keys, this.stepCache, root));
     }
     const primary =
@@ -485,7 +487,7 @@ function bindClass(declaration: ClassDraft, cached: CachedModel, keys: KeySpace)
 
 function chainOf(draft: ChainDraft, cached: CachedModel, keys: KeySpace, caches: CacheFinder, root: SimpleCache | ListCache): Chain {
   if (draft.inclusions !== undefined && root.kind === 'simple') return new IncludingCache(cached, draft, keys, caches, root, draft.inclusions);
-  return new RelatedCache(cached, draft, keys, caches, root, draft.steps);
+  return new RelatedCache(cached, draft, keys, caches, root, draft.steps, draft.family === 'related-queryset');
 }
 
 /** A key field that is a column, whatever it is called and whichever association it belongs to. */

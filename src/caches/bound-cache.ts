@@ -129,6 +129,8 @@ export class SimpleCache extends Bound {
   readonly primary: boolean;
   /** At most one row has the same key values, unless one of these is null. */
   readonly unique: boolean;
+  /** At most one row has the same key values. */
+  readonly single: boolean;
   readonly #stem: string;
   readonly #order: readonly number[];
 
@@ -140,8 +142,8 @@ export class SimpleCache extends Bound {
     this.unique = this.primary || isUnique(model, new Set(names));
     const attributes = model.model.getAttributes() as Readonly<Record<string, { readonly allowNull?: boolean } | undefined>>;
     // Where several rows may have the same key values, the default scope's order chooses.
-    const hasChoice = !this.primary && (!this.unique || names.some((name) => attributes[name]?.allowNull !== false));
-    this.watched = hasChoice ? new Set([...model.scope.visibility, ...model.scope.order]) : model.scope.visibility;
+    this.single = this.primary || (this.unique && names.every((name) => attributes[name]?.allowNull === false));
+    this.watched = this.single ? model.scope.visibility : new Set([...model.scope.visibility, ...model.scope.order]);
     // Index entries are keyed by column, not by class, so caches on the same fields share them.
     const sorted = [...names].sort();
     const target = this.primary ? primaryNames : sorted;

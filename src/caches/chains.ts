@@ -72,9 +72,10 @@ export class RelatedCache extends ChainCache {
     declaration: ChainDeclaration,
     keys: KeySpace,
     caches: CacheFinder,
-    /** A list where all rows count. */
     root: SimpleCache | ListCache,
     steps: readonly Step[],
+    /** The answer is all that is led to. */
+    private readonly many: boolean,
   ) {
     super(model, declaration, keys, caches);
     this.#root = root;
@@ -90,7 +91,7 @@ export class RelatedCache extends ChainCache {
       const related = await Promise.all(rows.map((row) => follow(step, row, this.caches, ask)));
       rows = distinct(related.flatMap((some) => some.map(({ instance }) => instance)));
     }
-    return this.#root.kind === 'list' ? rows : (rows[0] ?? null);
+    return this.many ? rows : (rows[0] ?? null);
   }
 
   query(): undefined {

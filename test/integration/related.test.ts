@@ -190,6 +190,17 @@ for (const name of backendNames) {
       await costing(backend, { sql: 0 }, () => new ProfileOfUser(bill.name).resolve());
     });
 
+    it('what relates to a row of a unique key starts from the row, not from a list of one', async () => {
+      await new PostPage(post.id).resolve();
+      assert.deepEqual(words(await costing(backend, { sql: 0 }, () => new TagsOfPost(post.id).resolve())), ['sea', 'walk']);
+      // The page has the author with his posts, and the tags of one of them: what is not known is which the other one has.
+      assert.deepEqual(words(await costing(backend, { sql: 1 }, () => new TagsOfAuthor(bill.id).resolve())), ['sea', 'walk']);
+      assert.deepEqual(await new TagsOfPost(0).resolve(), []);
+      await costing(backend, { sql: 0 }, () => assert.rejects(new PostPage(0).resolve(), DoesNotExist));
+      await post.destroy();
+      assert.deepEqual(await new TagsOfPost(post.id).resolve(), []);
+    });
+
     it('belongsToMany in both directions, and over its through model', async () => {
       const read = async (): Promise<unknown> => [
         words(await new TagsOfPost(post.id).resolve()),
