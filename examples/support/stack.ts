@@ -53,7 +53,8 @@ export function mysqlAndMemcached(command: string, database = `flash_example_${r
     throw new Error(`--mysql needs servers: run ${command} -- --mysql, which provides them, or set ${variable}.`);
   };
   const url = new URL(named('SEQUELIZE_FLASH_MYSQL_URL'));
-  const store = new MemcachedStore(named('SEQUELIZE_FLASH_MEMCACHED').split(','));
+  // Patient, because what the examples say of costs holds on a busy machine, too.
+  const store = new MemcachedStore(named('SEQUELIZE_FLASH_MEMCACHED').split(','), { timeoutMs: 2000 });
   const run = async (statement: string): Promise<void> => {
     const admin = new Sequelize(url.href, { dialect: 'mysql', logging: false });
     await admin.query(statement).finally(() => admin.close());
