@@ -1,6 +1,7 @@
 /** Every example, and the demo on both of its stacks, as its user starts it: a process of its own. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { startMemcached } from '../support/memcached-process.js';
@@ -13,10 +14,10 @@ interface Run {
   readonly errors: string;
 }
 
-/** Runs a compiled example without a terminal. One that does not end by itself is killed, and its code is null. */
+/** Runs a compiled example, `demo/index` for one, without a terminal. One that does not end by itself is killed, and its code is null. */
 function run(example: string, args: readonly string[] = [], env: Readonly<Record<string, string>> = {}): Promise<Run> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [join(root, 'build', 'examples', example, 'index.js'), ...args], {
+    const child = spawn(process.execPath, [join(root, 'build', 'examples', `${example}.js`), ...args], {
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: 60_000,
@@ -42,7 +43,7 @@ describe('the demo', () => {
 
   for (const args of [[], ['--mysql']]) {
     it(`runs ${args.length === 0 ? 'on SQLite and the memory store' : 'on MySQL and memcached'}`, async () => {
-      const demo = await run('demo', args);
+      const demo = await run('demo/index', args);
       succeeded(demo, summary);
       for (const line of demo.lines) {
         assert.ok([...line].length <= 80, `more than 80 columns: ${line}`);
@@ -52,13 +53,13 @@ describe('the demo', () => {
   }
 
   it('says what it cannot do', async () => {
-    const { code, errors } = await run('demo', ['--postgres']);
+    const { code, errors } = await run('demo/index', ['--postgres']);
     assert.equal(code, 1);
     assert.match(errors, /Unknown argument: --postgres/);
   });
 
   it('says which servers it lacks', async () => {
-    const { code, errors } = await run('demo', ['--mysql'], { SEQUELIZE_FLASH_MYSQL_URL: '' });
+    const { code, errors } = await run('demo/index', ['--mysql'], { SEQUELIZE_FLASH_MYSQL_URL: '' });
     assert.equal(code, 1);
     assert.match(errors, /npm start -- --mysql.*SEQUELIZE_FLASH_MYSQL_URL/);
   });
@@ -66,11 +67,11 @@ describe('the demo', () => {
 
 describe('examples', () => {
   it('plain: Model.init', async () => {
-    succeeded(await run('plain'), /^plain ok$/);
+    succeeded(await run('plain/index'), /^plain ok$/);
   });
 
   it('typescript: sequelize-typescript', async () => {
-    succeeded(await run('typescript'), /^typescript ok$/);
+    succeeded(await run('typescript/index'), /^typescript ok$/);
   });
 
   it('several-servers: rows on two memcached servers', async () => {
@@ -78,12 +79,27 @@ describe('examples', () => {
     const second = await startMemcached();
     try {
       const servers = `${first.address},${second.address}`;
-      succeeded(await run('several-servers', [], { SEQUELIZE_FLASH_MEMCACHED: servers }), /^several servers ok: 2 of them$/);
+      succeeded(await run('several-servers/index', [], { SEQUELIZE_FLASH_MEMCACHED: servers }), /^several servers ok: 2 of them$/);
       // Both hold a part of the rows.
       for (const server of [first, second]) assert.match(await server.command('stats\r\n'), /STAT curr_items [1-9]/);
     } finally {
       await first.stop();
       await second.stop();
     }
+  });
+
+  const family = readdirSync(join(root, 'examples', 'family')).map((file) => file.replace(/\.ts$/, ''));
+  for (const name of family) {
+    it(`family/${name}`, async () => {
+      succeeded(await run(`family/${name}`), new RegExp(`^${name.replace('-', ' ')} ok$`));
+    });
+  }
+
+  it('are all in their README', () => {
+    const listed = Array.from(readFileSync(join(root, 'examples', 'README.md'), 'utf8').matchAll(/^\| \[`([^`]+)`\]/gm), ([, path]) => path);
+    const present = readdirSync(join(root, 'examples'), { withFileTypes: true })
+      .filter((entry) => entry.isDirectory() && entry.name !== 'family' && entry.name !== 'support')
+      .map((entry) => `${entry.name}/`);
+    assert.deepEqual(listed.toSorted(), [...present, ...family.map((name) => `family/${name}.ts`)].toSorted());
   });
 });
