@@ -10,7 +10,7 @@ import type { KeySpace } from '../entries/keys.js';
 import { CachedModel, tableName } from '../models/cached-model.js';
 import { columnsOf, isKeyColumn, primaryKeyOf, type Column, type KeyColumn } from '../models/columns.js';
 import { invalidations, show, wholeNumber, type Invalidation, type ResolvedOptions } from '../options.js';
-import type { CacheClass } from '../types.js';
+import type { CacheClass, ReadOptions } from '../types.js';
 import {
   countOf,
   customInstance,
@@ -139,7 +139,10 @@ export class Bindings {
     }
     for (const [model, { chains, foreignKeys }] of drafts) {
       attempt(model, () => {
-        for (const step of foreignKeys) this.#checkStep(model, step, `withCache(${model.name}), 'cachedForeignKeys'`);
+        for (const step of foreignKeys) {
+          this.#checkStep(model, step, `withCache(${model.name}), 'cachedForeignKeys'`);
+          checkGetter(model, step.as);
+        }
         for (const { name, steps, inclusions } of chains) {
           let from = model;
           for (const step of steps) {
@@ -448,6 +451,37 @@ function foreignKeyStep(model: ModelStatic<Model>, as: string): Step {
     throw new InvalidOptionError(`${who}: the association '${as}' is a ${model.associations[as]?.associationType ?? ''}; only a BelongsTo has its foreign key in this model's table.`);
   }
   return step;
+}
+
+/** The getter of an association, and where it is to be found. */
+export interface AssociationGetter {
+  readonly name: string;
+  readonly original: Getter;
+  /** Set where the model's own class does not inherit it. */
+  readonly descriptor: PropertyDescriptor | undefined;
+}
+
+/** `getEvent` of the association 'event'. */
+export type Getter = (this: Model, options?: ReadOptions) => Promise<unknown>;
+
+/** Those that read the cache. */
+export const cachedGetters = new WeakSet<Getter>();
+
+/** The getter that the model has for an association. */
+export function getterOf(model: ModelStatic<Model>, as: string): AssociationGetter {
+  const name = (model.associations[as] as unknown as { readonly accessors: { readonly get: string } }).accessors.get;
+  const prototype = model.prototype as object;
+  const descriptor = Object.getOwnPropertyDescriptor(prototype, name);
+  return { name, descriptor, original: (descriptor === undefined ? Reflect.get(prototype, name) : descriptor.value) as Getter };
+}
+
+/** Those of Sequelize are plain properties; a method of the class is not. @throws InvalidOptionError */
+function checkGetter(model: ModelStatic<Model>, as: string): void {
+  const { name, original, descriptor } = getterOf(model, as);
+  if (cachedGetters.has(original) || descriptor?.enumerable === true) return;
+  throw new InvalidOptionError(
+    `withCache(${model.name}), 'cachedForeignKeys': the model has a method ${name} of its own, which would be hidden. Rename it, or leave '${as}' out.`,
+  );
 }
 
 // ---- Caches -----------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import { show, type ResolvedOptions } from '../options.js';
 import { isRequestOpen, memoised, noteWrite, writesOf } from '../request-cache.js';
 import type { CacheClass, ReadOptions } from '../types.js';
 import { Counters, type BoundCache, type ListCache, type SimpleCache } from './bound-cache.js';
-import { Bindings, type Answerer, type BoundModel, type Reference } from './binding.js';
+import { Bindings, cachedGetters, getterOf, type Answerer, type BoundModel, type Getter, type Reference } from './binding.js';
 import { attach, preparedInclude, type Chain } from './chains.js';
 import { declarationCount, doesNotExistOf } from './declarations.js';
 import { follow, NotInCache, type Step } from './relations.js';
@@ -407,7 +407,8 @@ export class Registry {
 
   /** `getTarget()` on instances, for each generic foreign key `target`. */
   #defineTargetGetters(model: ModelStatic<Model>, { generics }: BoundModel): void {
-    const registry = this as Registry;
+    // The registry that there is when it is called may be another one.
+    const { sequelize } = this;
     for (const generic of generics) {
       const method = `get${generic.name.charAt(0).toUpperCase()}${generic.name.slice(1)}`;
       if (method in (model.prototype as object)) continue;
@@ -419,8 +420,9 @@ export class Registry {
           const id: unknown = this.get(generic.id.name, { raw: true } as never);
           if (typeof type !== 'string' || id == null) return null;
           const target = generic.target(type);
-          const bound = registry.of(target);
-          if (bound === undefined) {
+          const current = registries.get(sequelize);
+          const bound = current?.of(target);
+          if (current === undefined || bound === undefined) {
             // On the primary, as if it were cached; a transaction has its own connection.
             return target.findByPk(id as string, {
               useMaster: true,
@@ -431,7 +433,7 @@ export class Registry {
           const value = column?.key.canonical(id);
           // An id that no row of the target can have, such as 'x' for an integer.
           if (value === undefined) return null;
-          return registry.read(bound.primary, [value], options) as Promise<Model | null | undefined>;
+          return current.read(bound.primary, [value], options) as Promise<Model | null | undefined>;
         },
       });
     }
@@ -440,26 +442,19 @@ export class Registry {
   /** Lets a `belongsTo` association's getter read the cache, wherever its options leave the query as it is. */
   #cacheGetter(model: ModelStatic<Model>, step: Step): void {
     const { as, hops } = step;
-    const name = (model.associations[as] as unknown as { readonly accessors: { readonly get: string } }).accessors.get;
-    const prototype = model.prototype as object;
-    const given = Object.getOwnPropertyDescriptor(prototype, name);
-    const original = (given === undefined ? Reflect.get(prototype, name) : given.value) as Getter;
+    const { name, original, descriptor } = getterOf(model, as);
     if (cachedGetters.has(original)) return;
-    // Those of Sequelize are plain properties; a method of the class is not.
-    if (given?.enumerable !== true) {
-      throw new InvalidOptionError(
-        `withCache(${model.name}), 'cachedForeignKeys': the model has a method ${name} of its own, which would be hidden. Rename it, or leave '${as}' out.`,
-      );
-    }
-    const registry = this as Registry;
+    // The registry that there is when it is called may be another one.
+    const { sequelize } = this;
     const getter: Getter = function cachedGetter(this: Model, options?: ReadOptions) {
       const plain = Object.keys(options ?? {}).every((option) => readOptionNames.has(option));
       const value = ownValues(this)[hops[0].from];
-      if (!plain || value === undefined || !registries.has(registry.sequelize)) return original.call(this, options);
-      return registry.#follow(step, this, original, options);
+      const current = registries.get(sequelize);
+      if (!plain || value === undefined || current === undefined) return original.call(this, options);
+      return current.#follow(step, this, original, options);
     };
     cachedGetters.add(getter);
-    Object.defineProperty(prototype, name, { ...given, value: getter });
+    Object.defineProperty(model.prototype, name, { ...descriptor, value: getter });
   }
 
   async #follow(step: Step, instance: Model, original: Getter, options: ReadOptions = {}): Promise<unknown> {
@@ -503,10 +498,6 @@ class Ahead {
     return (this.#page ??= this.#look());
   }
 }
-
-type Getter = (this: Model, options?: ReadOptions) => Promise<unknown>;
-
-const cachedGetters = new WeakSet<Getter>();
 
 /** The rows after this one, in the order of these attributes. */
 function beyond(order: readonly string[], row: Readonly<Record<string, unknown>>): WhereOptions {
