@@ -12,25 +12,31 @@ export interface Runnable<T = unknown> {
 // eslint-disable-next-line @typescript-eslint/no-empty-object-type -- exactly that: no names
 type NoQueries = {};
 
-/** Options of `BatchCacheQuery.get`. */
-export interface BatchOptions {
+/**
+ * Options of `BatchCacheQuery.get`.
+ *
+ * @typeParam C the type of `onlyCache`, from which the results are derived, as from `N` and `E`
+ * @typeParam N the type of `noneOnException`
+ * @typeParam E the type of `returnExceptions`
+ */
+export interface BatchOptions<C extends boolean = boolean, N extends boolean = boolean, E extends boolean = boolean> {
   /** Ask the cache alone: `undefined` for what is not in it. @default false */
-  readonly onlyCache?: boolean | undefined;
+  readonly onlyCache?: C | undefined;
   /** `null` for a query that rejects. @default false */
-  readonly noneOnException?: boolean | undefined;
+  readonly noneOnException?: N | undefined;
   /** The error for a query that rejects. @default false */
-  readonly returnExceptions?: boolean | undefined;
+  readonly returnExceptions?: E | undefined;
   /** As in every read. */
   readonly transaction?: ReadOptions['transaction'];
 }
 
 /** The results by name. */
-export type BatchResult<Q, O extends BatchOptions> = {
-  readonly [N in keyof Q]:
-    | (Q[N] extends Runnable<infer T> ? T : never)
-    | (O extends { readonly onlyCache: true } ? undefined : never)
-    | (O extends { readonly noneOnException: true } ? null : never)
-    | (O extends { readonly returnExceptions: true } ? Error : never);
+export type BatchResult<Q, C extends boolean = false, N extends boolean = false, E extends boolean = false> = {
+  readonly [K in keyof Q]:
+    | (Q[K] extends Runnable<infer T> ? T : never)
+    | (true extends C ? undefined : never)
+    | (true extends N ? null : never)
+    | (true extends E ? Error : never);
 };
 
 /**
@@ -48,23 +54,33 @@ export class BatchCacheQuery<Q extends Readonly<Record<string, Runnable>> = NoQu
 
   /** @throws InvalidOptionError */
   constructor(queries?: Q) {
+    const given: unknown = queries ?? {};
+    if (typeof given !== 'object' || Array.isArray(given) || typeof (given as Partial<Runnable>).resolve === 'function') {
+      throw new InvalidOptionError(`BatchCacheQuery takes queries by name, such as { user: User.cache.getQuery({ id: 7 }) }; received ${show(given)}.`);
+    }
     for (const [name, query] of Object.entries(queries ?? {})) this.#add(name, query);
   }
 
-  /** Adds a query. Returns the batch itself, with the query's result in its type. @throws InvalidOptionError */
-  push<N extends string, T>(name: N, query: Runnable<T>): BatchCacheQuery<Q & Readonly<Record<N, Runnable<T>>>> {
+  /**
+   * Adds a query, under a name that has none yet. Returns the batch itself, with the query's result in
+   * its type. @throws InvalidOptionError
+   */
+  push<N extends string, T>(name: N extends keyof Q ? never : N, query: Runnable<T>): BatchCacheQuery<Q & Readonly<Record<N, Runnable<T>>>> {
     this.#add(name, query);
-    return this.#self() as BatchCacheQuery<Q & Readonly<Record<N, Runnable<T>>>>;
+    return this as unknown as BatchCacheQuery<Q & Readonly<Record<N, Runnable<T>>>>;
   }
 
   /**
    * Runs all queries; every call runs them anew. Rejects with the first error, in the order of the
    * queries, unless the options say otherwise.
    */
-  async get<const O extends BatchOptions = BatchOptions>(options?: O): Promise<BatchResult<Q, O>> {
+  async get<C extends boolean = false, N extends boolean = false, E extends boolean = false>(
+    options?: BatchOptions<C, N, E>,
+  ): Promise<BatchResult<Q, C, N, E>> {
     const { onlyCache, noneOnException, returnExceptions, transaction } = checked(options ?? {});
     const read: ReadOptions = { ...(onlyCache === true ? { cacheOnly: true } : {}), ...(transaction === undefined ? {} : { transaction }) };
-    const settled = await Promise.allSettled(Array.from(this.#queries.values(), (query) => query.resolve(read)));
+    // A `resolve` of the application's own may throw; the others have left by then, and are to be waited for.
+    const settled = await Promise.allSettled(Array.from(this.#queries.values(), async (query) => query.resolve(read)));
     const names = [...this.#queries.keys()];
     return Object.fromEntries(
       settled.map((outcome, at): [string, unknown] => {
@@ -76,19 +92,15 @@ export class BatchCacheQuery<Q extends Readonly<Record<string, Runnable>> = NoQu
         if (noneOnException === true) return [name, null];
         throw error;
       }),
-    ) as BatchResult<Q, O>;
+    ) as BatchResult<Q, C, N, E>;
   }
 
-  /** The batch, of whose queries the compiler is to forget what it knew. */
-  #self(): unknown {
-    return this;
-  }
-
-  #add(name: string, query: unknown): void {
+  #add(name: unknown, query: unknown): void {
+    if (typeof name !== 'string') throw new InvalidOptionError(`BatchCacheQuery.push takes a name, then a query; received ${show(name)} as name.`);
     if (this.#queries.has(name)) throw new InvalidOptionError(`BatchCacheQuery has a query '${name}' already. Give each a name of its own.`);
     if (typeof query !== 'object' || typeof (query as Partial<Runnable> | null)?.resolve !== 'function') {
       throw new InvalidOptionError(
-        `BatchCacheQuery: '${name}' must be a query, such as User.cache.getQuery({ id: 7 }) or new UserCacheOnUsername('bill1992'); received ${show(query)}.`,
+        `BatchCacheQuery: '${name}' must be a query, such as User.cache.getQuery({ id: 7 }) or new UserCacheOnUsername('bill1992'); received ${show(query)}${query instanceof Promise ? ', which runs already' : ''}.`,
       );
     }
     this.#queries.set(name, query as Runnable);
@@ -99,8 +111,15 @@ const optionNames: ReadonlySet<string> = new Set<keyof BatchOptions>(['onlyCache
 
 /** @throws InvalidOptionError */
 function checked(options: BatchOptions): BatchOptions {
+  if (typeof options !== 'object' || Array.isArray(options)) {
+    throw new InvalidOptionError(`The options of BatchCacheQuery.get must be an object; received ${show(options)}.`);
+  }
   for (const name of Object.keys(options)) {
     if (!optionNames.has(name)) throw new InvalidOptionError(`BatchCacheQuery.get has no option '${name}'. Its options are: ${[...optionNames].join(', ')}.`);
+  }
+  for (const name of ['onlyCache', 'noneOnException', 'returnExceptions'] as const) {
+    const value: unknown = options[name] ?? false;
+    if (typeof value !== 'boolean') throw new InvalidOptionError(`BatchCacheQuery.get: '${name}' must be true or false; received ${show(value)}.`);
   }
   if (options.noneOnException === true && options.returnExceptions === true) {
     throw new InvalidOptionError(`BatchCacheQuery.get: 'noneOnException' (null for an error) and 'returnExceptions' (the error itself) exclude each other.`);
