@@ -1,9 +1,11 @@
 /** Lists, counts and "is there one": what they answer, what that costs, and when they are one moment's. */
 import assert from 'node:assert/strict';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DataTypes, Model, type CreationOptional, type ForeignKey, type InferAttributes, type InferCreationAttributes, type NonAttribute } from 'sequelize';
-import { QuerysetCache, QuerysetCountCache, QuerysetExistsCache, registerCache, withCache, type JsonValue } from '../../src/index.js';
+import { QuerysetCache, QuerysetCountCache, QuerysetExistsCache, registerCache, withCache, type FlashEvents, type JsonValue } from '../../src/index.js';
+import { MemoryStore } from '../../src/stores/memory.js';
 import { backendNames, openBackend, type Backend } from '../support/backends.js';
 import { costing } from '../support/cost.js';
 import { holdFirst } from '../support/observed-store.js';
@@ -158,3 +160,53 @@ for (const name of backendNames) {
     });
   });
 }
+
+describe('a list over the item limit of the store', () => {
+  it('is served and not cached, is counted, and an event says why; its rows are cached', async () => {
+    class Line extends Model<InferAttributes<Line>, InferCreationAttributes<Line>> {
+      static readonly cache = withCache(Line, { keys: ['id'], filters: [[]], caches: () => [Texts] });
+      declare id: CreationOptional<number>;
+      declare text: string;
+    }
+    class Texts extends QuerysetCache<Line, []> {
+      static model = Line;
+      static keyFields = [] as const;
+      override async getResult(): Promise<string[]> {
+        return (await this.queryset().findAll()).map(({ text }) => text);
+      }
+    }
+    const backend = await openBackend('sqlite', { store: new MemoryStore({ maxValueBytes: 600 }) });
+    const bypasses: FlashEvents['bypass'][] = [];
+    const listen = (message: unknown): void => {
+      bypasses.push(message as FlashEvents['bypass']);
+    };
+    try {
+      const { sequelize } = backend;
+      const id = { type: DataTypes.INTEGER, primaryKey: true, autoIncrement: true } as const;
+      Line.init({ id, text: DataTypes.STRING }, { sequelize, timestamps: false });
+      await sequelize.sync();
+      backend.setup();
+      await Line.bulkCreate(Array.from({ length: 300 }, (_, at) => ({ text: `line ${String(at)}` })));
+      subscribe('sequelize-flash:bypass', listen);
+      for (const [cache, read] of [
+        ['Line[]', () => Line.cache.filter({})],
+        ['Texts', () => new Texts().resolve()],
+      ] as const) {
+        bypasses.length = 0;
+        for (let time = 1; time <= 2; time += 1) {
+          const answer: readonly unknown[] = await costing<readonly unknown[]>(backend, { sql: 1 }, read);
+          assert.equal(answer.length, 300);
+          assert.deepEqual(bypasses, Array.from({ length: time }, () => ({ cache, reason: 'too-large' })));
+          assert.equal(Line.cache.stats()[cache]?.bypasses, time);
+        }
+      }
+      const [line] = await Line.cache.filter({});
+      await costing(backend, { sql: 0 }, () => Line.cache.get({ id: line!.id }));
+      await line!.update({ text: 'another' });
+      assert.ok((await Line.cache.filter({})).some(({ text }) => text === 'another'));
+    } finally {
+      unsubscribe('sequelize-flash:bypass', listen);
+      await backend.close();
+    }
+  });
+});
