@@ -11,8 +11,9 @@ import {
   type DoesNotExist,
 } from './errors.js';
 import type { BoundCache, ListCache, SimpleCache } from './caches/bound-cache.js';
-import { doesNotExistOf, managerClassOf, markManager, type AnyClass } from './caches/declarations.js';
+import { checkManagerInstance, doesNotExistOf, managerClassOf, markManager, type AnyClass } from './caches/declarations.js';
 import { isInstanceOf } from './caches/instances.js';
+import { CacheClassQuery } from './caches/cache-query.js';
 import { describeValues, resolveFilter, resolveLookup } from './caches/parameters.js';
 import { registryOf, registryOfClass, type BoundModel, type Registry } from './caches/registry.js';
 import type { Canonical } from './entries/key-types.js';
@@ -26,6 +27,7 @@ import type {
   FilterSpec,
   KeySpec,
   ModelCacheStats,
+  PrefetchOptions,
   ReadOptions,
 } from './types.js';
 
@@ -103,8 +105,14 @@ export class Manager {
     };
   }
 
-  async prefetch(instances: readonly Model[], associations: readonly string[], options: ReadOptions = {}): Promise<readonly Model[]> {
+  async prefetch(instances: readonly Model[], associations: readonly string[], options: PrefetchOptions = {}): Promise<readonly Model[]> {
     const { registry, bound } = this.#bound();
+    const lists: readonly unknown[] = [instances, associations];
+    if (!lists.every(Array.isArray)) {
+      throw new InvalidOptionError(
+        `${this.#model.name}.cache.prefetch takes a list of instances, then a list of associations' names; received ${lists.map(show).join(' and ')}.`,
+      );
+    }
     await registry.prefetch(bound, instances, associations, options);
     return instances;
   }
@@ -131,6 +139,12 @@ export class Manager {
 
   async invalidateWhere(where: WhereOptions): Promise<number> {
     const { registry, bound } = this.#bound();
+    const given: unknown = where;
+    if (typeof given !== 'object' || given === null) {
+      throw new InvalidOptionError(
+        `${this.#model.name}.cache.invalidateWhere takes a condition, as 'where' of findAll; received ${show(given)}. For everything of the model use clear().`,
+      );
+    }
     return registry.invalidateWhere(bound, where);
   }
 
@@ -231,6 +245,9 @@ export async function bumpVersion(target: ModelStatic<Model> | CacheClass): Prom
     throw new InvalidOptionError(`bumpVersion takes a model or a cache class; received ${show(given)}.`);
   }
   if (!(given.prototype instanceof Model)) {
+    if (!(given.prototype instanceof CacheClassQuery)) {
+      throw new InvalidOptionError(`bumpVersion takes a model or a cache class; received ${show(given)}.`);
+    }
     const registry = registryOfClass(target as CacheClass);
     await registry.invalidateCache(registry.ofClass(target as CacheClass));
     return;
@@ -239,6 +256,10 @@ export async function bumpVersion(target: ModelStatic<Model> | CacheClass): Prom
   const registry = registryOf(model);
   const bound = registry.of(model);
   if (bound === undefined) {
+    const { scoped } = model as { readonly scoped?: boolean };
+    if (scoped === true || model.sequelize?.models[model.name] !== model) {
+      throw new ScopedModelError(`bumpVersion was given a class that is not the model itself, such as ${model.name}.scope(…), unscoped() or schema(…). Pass ${model.name}.`);
+    }
     throw new CacheNotRegisteredError(`Nothing of model ${model.name} is cached, so there is no version to bump. Declare its caches with withCache(${model.name}, …).`);
   }
   await registry.invalidateTable(bound);
@@ -252,6 +273,7 @@ export function managerOf(model: AnyClass): Manager {
   if (known !== undefined) return known;
   const Own = (managerClassOf(model) ?? Manager) as typeof Manager;
   const manager = new Own(model as unknown as ModelStatic<Model>);
+  checkManagerInstance(model, manager, Manager);
   managers.set(model, manager);
   return manager;
 }

@@ -468,7 +468,10 @@ export type JsonValue = string | number | boolean | null | readonly JsonValue[] 
  *   static keyFields = ['username'] as const;
  * }
  */
-export type RegisterCache = <M extends Model>(cacheClass: CacheClass<M>, context?: ClassDecoratorContext) => void;
+export type RegisterCache = <C extends CacheClass>(cacheClass: OfItsModel<C>, context?: ClassDecoratorContext) => void;
+
+/** `C` where its static members fit its own model, also where `C` is a union of classes of several. */
+type OfItsModel<C extends CacheClass> = C extends { readonly model: ModelStatic<infer M> } ? (C extends CacheClass<M> ? C : CacheClass<M>) : C;
 
 /** Parameters by name where the key fields are not known to the compiler. */
 export type LooseKeyParams = Readonly<Record<string, LooseKeyValue>>;

@@ -1,6 +1,6 @@
 /** What each family of cache classes answers with: how it is computed, and what is stored of it. */
-import { Sequelize, type Model, type ModelStatic, type Order, type Transaction, type WhereOptions } from 'sequelize';
 import { InvalidCacheClassError, UnsupportedResultError } from '../errors.js';
+import { Model, Sequelize, type ModelStatic, type Order, type Transaction, type WhereOptions } from 'sequelize';
 import { assertJson, NotSerialisable } from '../entries/codec.js';
 import type { CachedModel } from '../models/cached-model.js';
 import { readOptions, whereOf } from '../models/finder.js';
@@ -9,7 +9,7 @@ import { show } from '../options.js';
 import type { CacheClass } from '../types.js';
 import { instanceCodec, listCodec, type AnswerCodec, type Compute, type ListShape, type ResultShape } from './bound-cache.js';
 import { isInstanceOf } from './instances.js';
-import type { KeyField } from './key-fields.js';
+import { suggestion, type KeyField } from './key-fields.js';
 
 /** The base classes that an application derives. */
 export type Family = 'instance' | 'queryset' | 'exists' | 'count' | 'related-instance' | 'related-queryset';
@@ -38,6 +38,17 @@ function baseOf(cacheClass: CacheClass): FamilyBase {
 
 /** Which family a cache class belongs to. @throws InvalidCacheClassError */
 export const familyOf = (cacheClass: CacheClass): Family => baseOf(cacheClass).family;
+
+/** The names of the static members that a cache class, or one between it and its family, has. Methods are not among them. */
+export function staticsOf(cacheClass: CacheClass): ReadonlySet<string> {
+  const names = new Set<string>();
+  for (let c: unknown = cacheClass; typeof c === 'function' && !families.has(c); c = Object.getPrototypeOf(c)) {
+    for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(c))) {
+      if (name !== 'prototype' && typeof value !== 'function') names.add(name);
+    }
+  }
+  return names;
+}
 
 /** The name of the method by which a cache class answers with something of its own; `undefined` if it does not. */
 export function ownMethodOf(cacheClass: CacheClass): 'getInstance' | 'getResult' | undefined {
@@ -139,22 +150,25 @@ export interface ListOptions {
 }
 
 /** Reads `static order` and `static limit` of a class. @throws InvalidCacheClassError */
-export function listOptionsOf(cacheClass: CacheClass, model: ModelStatic<Model>): ListOptions {
+export function listOptionsOf(cacheClass: CacheClass, { model, columns }: CachedModel): ListOptions {
   const { order, limit } = cacheClass as { readonly order?: unknown; readonly limit?: unknown };
   if (limit !== undefined && (!Number.isInteger(limit) || (limit as number) < 1)) {
     throw new InvalidCacheClassError(`${cacheClass.name}.limit must be a whole number of rows, at least 1; received ${show(limit)}.`);
   }
-  const attributes = model.getAttributes();
   const names = new Set<string>();
   const items: readonly unknown[] = order === undefined ? [] : Array.isArray(order) ? order : [order];
   for (const item of items) {
     const parts: readonly unknown[] = Array.isArray(item) ? item : [item];
     const [name, direction = 'ASC', ...more] = parts;
-    if (typeof name !== 'string' || !Object.hasOwn(attributes, name) || typeof direction !== 'string' || !/^(asc|desc)$/i.test(direction) || more.length > 0) {
+    const refuse = (received: string): never => {
       throw new InvalidCacheClassError(
-        `${cacheClass.name}.order must be a list of attributes of ${model.name}, each with its direction, such as [['id', 'DESC']]; received ${show(order)} with ${show(name)}.`,
+        `${cacheClass.name}.order must be a list of attributes of ${model.name} that have columns, each with 'ASC' or 'DESC', such as [['id', 'DESC']]; received ${received}`,
       );
-    }
+    };
+    if (typeof name !== 'string') return refuse(`${show(name)}.`);
+    if (!columns.has(name)) refuse(`${show(name)}${suggestion(name, [...columns.keys()])}`);
+    if (typeof direction !== 'string' || !/^(asc|desc)$/i.test(direction)) refuse(`${show(direction)} after ${show(name)}.`);
+    if (more.length > 0) refuse(`${show(more[0])} after ${show(name)} and its direction.`);
     names.add(name);
   }
   if (limit !== undefined && names.size === 0) {
@@ -250,9 +264,15 @@ function checkedJson(cache: string, value: unknown): unknown {
     return value;
   } catch (cause) {
     if (!(cause instanceof NotSerialisable)) throw cause;
+    const isContainer = typeof value === 'object' && /^an (object|array)/.test(show(value));
+    const advice =
+      value === undefined
+        ? "Return something, or null for 'nothing'"
+        : Array.isArray(value) && value.some((item) => item instanceof Model)
+          ? 'Return ids or other plain values, or leave getResult out to cache the instances'
+          : 'Return ids or other plain values';
     throw new UnsupportedResultError(
-      `${cache}.getResult must resolve to a JSON value (numbers, strings, booleans, null, arrays and plain objects of these); received ${show(value)}, with ${cause.message}. ` +
-        `Return ids or other plain values${Array.isArray(value) ? ', or leave getResult out to cache the instances' : ''}.`,
+      `${cache}.getResult must resolve to a JSON value (numbers, strings, booleans, null, arrays and plain objects of these); received ${show(value)}${isContainer ? `, with ${cause.message}` : ''}. ${advice}.`,
       { cause },
     );
   }

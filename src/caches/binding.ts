@@ -168,7 +168,7 @@ export class Bindings {
     for (const { at, from } of starts) {
       const attributes = this.models.get(at)?.cached.scope.attributes;
       if (attributes?.includes(from) === false) {
-        throw new InvalidCacheClassError(`${who}: '${as}' starts from '${from}' of model ${at.name}, which its default scope leaves out.`);
+        throw new InvalidCacheClassError(`${who}: '${as}' starts from '${from}' of model ${at.name}, which its default scope leaves out. Add it to the scope's attributes.`);
       }
     }
   }
@@ -508,7 +508,7 @@ function bindClass(declaration: ClassDraft, cached: CachedModel, keys: KeySpace)
       return result(countOf(cached, fields));
     case 'queryset': {
       if (ownMethodOf(cacheClass) !== undefined) return result(customResult(cacheClass, cached, fields));
-      const list = listOptionsOf(cacheClass, cached.model);
+      const list = listOptionsOf(cacheClass, cached);
       return whole
         ? result(wholeList(cached, fields, list))
         : new ListCache(cached, declaration, keys, list.shape, listOf(cached, fields, list));

@@ -9,7 +9,8 @@ import { Model, type ModelStatic } from 'sequelize';
 import { AlreadyCachedError, DoesNotExist, InvalidCacheClassError, InvalidOptionError } from '../errors.js';
 import { show, wholeNumber } from '../options.js';
 import type { CacheClass, ManagerClass, WithCacheOptions } from '../types.js';
-import { familyOf } from './answers.js';
+import { familyOf, staticsOf } from './answers.js';
+import { distance } from './key-fields.js';
 
 /** Options of a model, whatever its type. */
 export type ModelOptions = WithCacheOptions<Model, string | readonly string[], string, CacheClass, string | readonly string[]>;
@@ -75,7 +76,42 @@ function checkClass(cacheClass: CacheClass): AnyClass {
       `Cache class ${name} needs 'static keyFields = [\u2026]', a list of ${wholeTable ? "key fields' names (an empty one for the whole table)" : "at least one key field's name"}; received ${show(keyFields)}.`,
     );
   }
+  for (const given of staticsOf(cacheClass)) {
+    const meant = misspelt(given, classStatics);
+    if (meant !== undefined) {
+      throw new InvalidCacheClassError(`Cache class ${name} has a static member '${given}', which has no effect; did you mean '${meant}'? If not, give it a name that is not taken for that one.`);
+    }
+  }
   return model as AnyClass;
+}
+
+/** The static members that are read from a cache class. */
+const classStatics: readonly string[] = [
+  'model',
+  'keyFields',
+  'timeout',
+  'negativeTimeout',
+  'version',
+  'invalidation',
+  'allowtime',
+  'order',
+  'limit',
+  'relation',
+  'include',
+] satisfies (keyof CacheClass)[];
+
+/** What similar things are called elsewhere. */
+const elsewhere: ReadonlyMap<string, string> = new Map([
+  ['orderBy', 'order'],
+  ['ttl', 'timeout'],
+]);
+
+/** The name that was probably meant by one that is not known. */
+function misspelt(name: string, known: readonly string[]): string | undefined {
+  if (known.includes(name)) return undefined;
+  const other = elsewhere.get(name);
+  if (other !== undefined && known.includes(other)) return other;
+  return known.find((one) => distance(name.toLowerCase(), one.toLowerCase()) <= 1);
 }
 
 /** What is declared of a model, or of a class that it extends; `undefined` if nothing is. */
@@ -87,14 +123,7 @@ export function declarationOf(
   for (const c of ancestors(model)) for (const cacheClass of classes.get(c) ?? []) found.add(cacheClass);
   if (declaredHere === undefined && found.size === 0) return undefined;
   const options = declaredHere === undefined ? undefined : withManager(model, declaredHere);
-  const own = options?.caches;
-  const listed: unknown = (typeof own === 'function' ? own() : own) ?? [];
-  if (!Array.isArray(listed)) {
-    throw new InvalidOptionError(
-      `withCache(${model.name}): 'caches' must be a list of cache classes, or a function that returns one; received ${show(listed)}.`,
-    );
-  }
-  for (const cacheClass of listed as readonly CacheClass[]) {
+  for (const cacheClass of listOfCaches(options ?? {}, `withCache(${model.name})`)) {
     const of = checkClass(cacheClass);
     if (![...ancestors(model)].includes(of)) {
       throw new InvalidCacheClassError(
@@ -134,13 +163,13 @@ export const managerClassOf = (model: AnyClass): ManagerClass | undefined => opt
 function withManager(model: AnyClass, options: ModelOptions): ModelOptions {
   const { manager } = options;
   if (manager === undefined) return options;
+  const who = `the manager ${manager.name} of model ${model.name}`;
   const given: Record<string, unknown> = {};
   for (const name of known) {
     const value: unknown = name === 'manager' ? undefined : Reflect.get(manager, name);
     if (value !== undefined) given[name] = value;
   }
-  const who = `the manager ${manager.name} of model ${model.name}`;
-  const own = checked(model.name, given as ModelOptions, who);
+  const own = checked(model.name, given as ModelOptions, who, manager.name);
   const clash = (what: string): never => {
     throw new InvalidOptionError(`${what} is declared by model ${model.name} and by ${who}. Declare it in one of them.`);
   };
@@ -152,7 +181,7 @@ function withManager(model: AnyClass, options: ModelOptions): ModelOptions {
   for (const name of ['genericForeignKeys', 'timeout', 'negativeTimeout', 'version'] as const) {
     if (own[name] !== undefined && options[name] !== undefined) clash(`'${name}'`);
   }
-  const fields = (spec: string | readonly string[]): string => [spec].flat().join(' + ');
+  const fields = (spec: string | readonly string[]): string => [spec].flat().join(' + ') || 'the whole table';
   const { getKeyFieldsList, filterKeyFieldsList, ...others } = options;
   return {
     ...own,
@@ -161,12 +190,23 @@ function withManager(model: AnyClass, options: ModelOptions): ModelOptions {
     getKeyFieldsList: undefined,
     filters: together('filters', options.filters ?? filterKeyFieldsList ?? [], own.filters ?? own.filterKeyFieldsList ?? [], fields),
     filterKeyFieldsList: undefined,
-    caches: () => together('caches', listOfCaches(options), listOfCaches(own), ({ name }) => name),
+    caches: () =>
+      together('caches', listOfCaches(options, `withCache(${model.name})`), listOfCaches(own, who), (cacheClass) => {
+        checkClass(cacheClass);
+        return cacheClass.name;
+      }),
     cachedForeignKeys: together('cachedForeignKeys', options.cachedForeignKeys ?? [], own.cachedForeignKeys ?? [], String),
   };
 }
 
-const listOfCaches = ({ caches = [] }: ModelOptions): readonly CacheClass[] => (typeof caches === 'function' ? caches() : caches);
+/** @throws InvalidOptionError */
+function listOfCaches({ caches }: ModelOptions, where: string): readonly CacheClass[] {
+  const listed: unknown = (typeof caches === 'function' ? caches() : caches) ?? [];
+  if (!Array.isArray(listed)) {
+    throw new InvalidOptionError(`${where}: 'caches' must be a list of cache classes, or a function that returns one; received ${show(listed)}.`);
+  }
+  return listed as readonly CacheClass[];
+}
 
 /** The model's own `DoesNotExist`; a model in repository mode shares that of the class it extends. */
 export function doesNotExistOf(model: AnyClass): typeof DoesNotExist {
@@ -200,7 +240,7 @@ const known = new Set<keyof ModelOptions>([
 ]);
 
 /** Checks the options of a model. @throws InvalidOptionError */
-function checked(model: string, options: ModelOptions, where = `withCache(${model})`): ModelOptions {
+function checked(model: string, options: ModelOptions, where = `withCache(${model})`, short = where): ModelOptions {
   if (typeof options !== 'object' || (options as unknown) === null || Array.isArray(options)) {
     throw new InvalidOptionError(`${where}: the options must be an object; received ${show(options)}.`);
   }
@@ -216,8 +256,8 @@ function checked(model: string, options: ModelOptions, where = `withCache(${mode
     throw new InvalidOptionError(`${where}: 'cachedForeignKeys' must be a list of associations' names, such as ['event']; received ${show(foreignKeys)}.`);
   }
   checkManager(where, options.manager);
-  wholeNumber(`${where}.timeout`, options.timeout, 1, 1, 31_536_000, 'seconds');
-  wholeNumber(`${where}.negativeTimeout`, options.negativeTimeout, 1, 1, 31_536_000, 'seconds');
+  wholeNumber(`${short}.timeout`, options.timeout, 1, 1, 31_536_000, 'seconds');
+  wholeNumber(`${short}.negativeTimeout`, options.negativeTimeout, 1, 1, 31_536_000, 'seconds');
   const version: unknown = options.version;
   if (version !== undefined && typeof version !== 'string' && !Number.isFinite(version)) {
     throw new InvalidOptionError(`${where}: 'version' must be a number or a string; received ${show(version)}.`);
@@ -260,17 +300,40 @@ export function markManager(base: object): void {
 function checkManager(where: string, manager: unknown): void {
   if (manager === undefined) return;
   const own = new Set<string>();
+  const statics = new Set<string>();
   let base: unknown = manager;
   for (; typeof base === 'function' && !managerBases.has(base); base = Object.getPrototypeOf(base)) {
+    for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(base))) {
+      if (name !== 'prototype' && (typeof value !== 'function' || name === 'caches')) statics.add(name);
+    }
     for (const name of Object.getOwnPropertyNames((base as AnyClass).prototype ?? {})) if (name !== 'constructor') own.add(name);
   }
   if (typeof base !== 'function') {
     throw new InvalidOptionError(`${where}: 'manager' must be a class that extends ModelCacheManager; received ${show(manager)}.`);
   }
-  const hidden = [...own].find((name) => name in ((base as AnyClass).prototype as object));
-  if (hidden !== undefined) {
-    throw new InvalidOptionError(`${where}: the manager ${(manager as AnyClass).name} has a method '${hidden}', which would hide that of ModelCacheManager. Give it another name.`);
+  const { name } = manager as AnyClass;
+  checkHidden(where, name, own, base as AnyClass);
+  const names = [...known];
+  for (const given of statics) {
+    const meant = misspelt(given, names);
+    if (meant !== undefined) {
+      throw new InvalidOptionError(`${where}: the manager ${name} has a static member '${given}', which has no effect; did you mean '${meant}'? If not, give it a name that is not taken for that one.`);
+    }
   }
+}
+
+/** A method of a manager that its base has too would be called by the base itself. @throws InvalidOptionError */
+function checkHidden(where: string, manager: string, own: Iterable<string>, base: AnyClass): void {
+  for (const name of own) {
+    if (name in (base.prototype as object)) {
+      throw new InvalidOptionError(`${where}: the manager ${manager} has a member '${name}', which would hide that of ModelCacheManager. Give it another name.`);
+    }
+  }
+}
+
+/** Checks the members that a manager's constructor and class fields gave it. @throws InvalidOptionError */
+export function checkManagerInstance(model: AnyClass, manager: object, base: AnyClass): void {
+  checkHidden(`withCache(${model.name})`, manager.constructor.name, Object.getOwnPropertyNames(manager), base);
 }
 
 function checkGenerics(where: string, declared: unknown): void {

@@ -145,7 +145,7 @@ function readScalar(label: string, column: KeyColumn, expects: string, value: un
 }
 
 /** Levenshtein's distance, given up beyond 2. */
-function distance(a: string, b: string): number {
+export function distance(a: string, b: string): number {
   if (Math.abs(a.length - b.length) > 2) return 3;
   let row = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (let i = 1; i <= a.length; i += 1) {

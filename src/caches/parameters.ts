@@ -32,14 +32,16 @@ export function valuesOfArguments(cache: string, fields: readonly KeyField[], gi
   const positional = isNamed(last) ? given.slice(0, -1) : given;
   if (positional.length > fields.length) {
     throw new UnknownKeyFieldError(
-      `${cache} takes ${String(fields.length)} key field${fields.length === 1 ? '' : 's'} (${listOf(fields)}); received ${String(positional.length)} values.`,
+      fields.length === 0
+        ? `${cache} takes no key fields, as it is about the whole table; received ${String(positional.length)} value${positional.length === 1 ? '' : 's'}.`
+        : `${cache} takes ${String(fields.length)} key field${fields.length === 1 ? '' : 's'} (${listOf(fields)}); received ${String(positional.length)} values.`,
     );
   }
   for (const name of Object.keys(named)) {
     const at = fields.findIndex((field) => accepts(field, name));
     if (at < 0) {
       throw new UnknownKeyFieldError(
-        `${cache} has no key field '${name}'${suggestion(name, namesOf(fields))} Its key fields are: ${listOf(fields)}.`,
+        `${cache} has no key field '${name}'${suggestion(name, namesOf(fields))} ${fields.length === 0 ? 'It has none, as it is about the whole table.' : `Its key fields are: ${listOf(fields)}.`}`,
       );
     }
     if (at < positional.length) {
@@ -90,7 +92,10 @@ export function resolveFilter(
   parameters: unknown,
 ): { readonly cache: ListCache; readonly values: readonly Canonical[] } {
   if (!isNamed(parameters)) {
-    throw new AmbiguousKeyError(`${model}.cache.filter takes key fields by name, such as { user }; received ${show(parameters)}.`);
+    const [example] = lists.map(({ fields }) => fields.map(({ name }) => name).join(', '));
+    throw new AmbiguousKeyError(
+      `${model}.cache.filter takes key fields by name${example === undefined ? '' : `, such as ${example === '' ? '{} for the whole table' : `{ ${example} }`}`}; received ${show(parameters)}.`,
+    );
   }
   const cache = withFields(lists, Object.keys(parameters));
   if (cache === undefined) return noCache(model, lists, isMember, Object.keys(parameters), 'filters');
@@ -143,7 +148,7 @@ function noCache(
   caches: readonly (SimpleCache | ListCache)[],
   isMember: (name: string) => boolean,
   names: readonly string[],
-  option = 'keys',
+  option: 'keys' | 'filters' = 'keys',
 ): never {
   const registered = `Registered on ${model}: ${describeCaches(caches)}.`;
   const fields = caches.flatMap((cache) => cache.fields);
@@ -167,7 +172,8 @@ function noCache(
   const wider = caches
     .filter((cache) => names.every((name) => cache.fields.some((field) => accepts(field, name))))
     .sort((a, b) => a.fields.length - b.fields.length)[0];
-  if (wider !== undefined) {
+  // A list of the whole table is not a list with key fields missing.
+  if (wider !== undefined && (names.length > 0 || option === 'keys')) {
     const missing = wider.fields.filter((field) => !names.some((name) => accepts(field, name)));
     throw new KeyFieldNotPassedError(
       `${model}.cache: key field${missing.length === 1 ? '' : 's'} ${missing.map(({ name }) => `'${name}'`).join(', ')} not passed ` +
@@ -175,7 +181,7 @@ function noCache(
     );
   }
   throw new CacheNotRegisteredError(
-    `${model}.cache: no cache is registered on the key field${names.length === 1 ? '' : 's'} ${names.join(' + ')}. ${registered} ` +
+    `${model}.cache: no ${option === 'keys' ? 'cache' : 'list'} is registered ${names.length === 0 ? 'without key fields' : `on the key field${names.length === 1 ? '' : 's'} ${names.join(' + ')}`}. ${registered} ` +
       `${caches.length === 0 ? 'Add' : 'Use one of these, or add'} ${names.length === 1 ? `'${names[0] ?? ''}'` : `[${names.map((name) => `'${name}'`).join(', ')}]`} to '${option}' of withCache(${model}).`,
   );
 }

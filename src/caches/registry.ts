@@ -5,8 +5,8 @@
  * lookup or write that follows.
  */
 import { LRUCache } from 'lru-cache';
-import { Op, type Model, type ModelStatic, type Sequelize, type Transaction, type WhereOptions } from 'sequelize';
-import { CacheNotRegisteredError, CacheNotSetUpError, InvalidCacheClassError, InvalidOptionError, UnsavedInstanceError } from '../errors.js';
+import { Model, Op, type ModelStatic, type Sequelize, type Transaction, type WhereOptions } from 'sequelize';
+import { CacheNotRegisteredError, CacheNotSetUpError, InvalidCacheClassError, InvalidOptionError, UnsavedInstanceError, WrongModelError } from '../errors.js';
 import type { Affected, Target } from '../coherence/affected.js';
 import { publish, type BypassReason } from '../events.js';
 import type { KeySpace } from '../entries/keys.js';
@@ -16,11 +16,12 @@ import { findByKeys, readOptions, whereOf } from '../models/finder.js';
 import { ownValues } from '../models/hydrate.js';
 import { show, type ResolvedOptions } from '../options.js';
 import { isRequestOpen, memoised, noteWrite, writesOf } from '../request-cache.js';
-import type { CacheClass, ReadOptions } from '../types.js';
+import type { CacheClass, PrefetchOptions, ReadOptions } from '../types.js';
 import { Counters, type BoundCache, type ListCache, type SimpleCache } from './bound-cache.js';
 import { Bindings, cachedGetters, getterOf, type Answerer, type BoundModel, type Getter, type Reference } from './binding.js';
 import { attach, preparedInclude, type Chain } from './chains.js';
 import { declarationCount, doesNotExistOf } from './declarations.js';
+import { isInstanceOf } from './instances.js';
 import { follow, NotInCache, type Step } from './relations.js';
 
 export type { Answerer, BoundModel } from './binding.js';
@@ -280,7 +281,7 @@ export class Registry {
    * Lays on instances what cached foreign keys refer to. All of it is looked up in one round trip.
    * @throws InvalidOptionError
    */
-  async prefetch({ cached, foreignKeys }: BoundModel, instances: readonly Model[], names: readonly string[], options: ReadOptions): Promise<void> {
+  async prefetch({ cached, foreignKeys }: BoundModel, instances: readonly Model[], names: readonly string[], options: PrefetchOptions): Promise<void> {
     const steps = names.map((name) => {
       const step = foreignKeys.find(({ as }) => as === name);
       if (step !== undefined) return step;
@@ -288,6 +289,22 @@ export class Registry {
         `${cached.name}.cache.prefetch: '${name}' is not among 'cachedForeignKeys' of withCache(${cached.name}) (${foreignKeys.map(({ as }) => as).join(', ') || 'there are none'}). Add it there.`,
       );
     });
+    checkReadOptions(options);
+    if ((options as ReadOptions).cacheOnly !== undefined) {
+      throw new InvalidOptionError(`${cached.name}.cache.prefetch has no option 'cacheOnly': it would leave instances with nothing on them. Leave it out.`);
+    }
+    for (const instance of instances) {
+      const given: unknown = instance;
+      if (!(given instanceof Model) || !isInstanceOf(given, cached.model)) {
+        throw new WrongModelError(`${cached.name}.cache.prefetch takes instances of ${cached.name}; received ${show(given)}.`);
+      }
+      const partial = steps.find(({ hops }) => isLoadedWithout(instance, hops[0].from));
+      if (partial !== undefined) {
+        throw new UnsavedInstanceError(
+          `${cached.name}.cache.prefetch was given an instance that was loaded without '${partial.hops[0].from}', which leads to '${partial.as}'. Load it with that attribute.`,
+        );
+      }
+    }
     const { stepCache } = this.bind();
     const related = await Promise.all(
       steps.map((step) =>
@@ -497,6 +514,13 @@ class Ahead {
     this.#writes ??= writesOf(this.#owner);
     return (this.#page ??= this.#look());
   }
+}
+
+/** Whether a find chose other attributes. What was created without a value has none either, and it is NULL. */
+function isLoadedWithout(instance: Model, attribute: string): boolean {
+  if (ownValues(instance)[attribute] !== undefined) return false;
+  const { attributes } = (instance as unknown as { readonly _options: { readonly attributes?: readonly unknown[] } })._options;
+  return attributes?.some((chosen) => (Array.isArray(chosen) ? (chosen as unknown[])[1] : chosen) === attribute) === false;
 }
 
 /** The rows after this one, in the order of these attributes. */

@@ -45,7 +45,7 @@ export function stepOf(model: ModelStatic<Model>, as: string, who: string): Step
   }
   const { target, scope } = association as unknown as { readonly target: ModelStatic<Model>; readonly scope?: object };
   const refuse = (why: string): never => {
-    throw new InvalidCacheClassError(`${who}: the association '${as}' of model ${model.name} ${why}, so rows are not found by a key alone.`);
+    throw new InvalidCacheClassError(`${who}: the association '${as}' of model ${model.name} ${why}, so rows are not found by a key alone. Use an association without.`);
   };
   if (scope !== undefined && Reflect.ownKeys(scope).length > 0) refuse('has a scope');
   if ((target as { readonly scoped?: boolean }).scoped === true) refuse(`leads to a scoped ${target.name}`);
@@ -93,7 +93,7 @@ export function stepsOf(model: ModelStatic<Model>, relation: unknown, who: strin
   const steps: Step[] = [];
   let at = model;
   for (const as of relation.split('.')) {
-    const step = stepOf(at, as, who);
+    const step = stepOf(at, as, `${who}.relation`);
     steps.push(step);
     at = step.target;
   }
@@ -130,7 +130,7 @@ export function inclusionsOf(model: ModelStatic<Model>, include: unknown, who: s
     }
     if (names.has(association)) throw new InvalidCacheClassError(`${who}.include names '${association}' twice.`);
     names.add(association);
-    const step = stepOf(model, association, who);
+    const step = stepOf(model, association, `${who}.include`);
     return { step, include: nested === undefined ? [] : inclusionsOf(step.target, nested, who) };
   });
 }

@@ -151,6 +151,11 @@ export function parseBody(text: string, head: number): unknown[] {
 
 const maxDepth = 200;
 
+function nameOfClass(prototype: unknown): string {
+  const name: unknown = (prototype as { readonly constructor?: { readonly name?: unknown } } | null)?.constructor?.name;
+  return typeof name === 'string' && name !== '' ? ` (${name})` : '';
+}
+
 /** Checks that JSON holds a value exactly. @throws NotSerialisable */
 export function assertJson(value: unknown, depth = 0): void {
   switch (typeof value) {
@@ -163,14 +168,14 @@ export function assertJson(value: unknown, depth = 0): void {
     case 'object':
       break;
     default:
-      throw new NotSerialisable(`a ${typeof value} in a JSON value`);
+      throw new NotSerialisable(value === undefined ? 'undefined in a JSON value' : `a ${typeof value} in a JSON value`);
   }
   if (value === null) return;
-  if (depth > maxDepth) throw new NotSerialisable('a JSON value that is nested too deeply');
+  if (depth > maxDepth) throw new NotSerialisable('a JSON value that is nested too deeply, or in itself');
   const isArray = Array.isArray(value);
   const prototype: unknown = Object.getPrototypeOf(value);
   if (prototype !== (isArray ? Array.prototype : Object.prototype)) {
-    throw new NotSerialisable('an object of a class of its own');
+    throw new NotSerialisable(`an object of a class of its own${nameOfClass(prototype)}`);
   }
   // Data of that name is fine, a method replaces what JSON.stringify writes.
   if (typeof (value as { readonly toJSON?: unknown }).toJSON === 'function') throw new NotSerialisable('an object with a toJSON method');

@@ -10,6 +10,8 @@ import * as flash from '../../src/index.js';
 import {
   AlreadyCachedError,
   AmbiguousKeyError,
+  BatchCacheQuery,
+  bumpVersion,
   CacheNotRegisteredError,
   CacheNotSetUpError,
   DuplicateCacheNameError,
@@ -19,9 +21,15 @@ import {
   InvalidKeyValueError,
   InvalidOptionError,
   KeyFieldNotPassedError,
+  ModelCacheManager,
   NoPrimaryKeyError,
   NotInCacheError,
+  QuerysetCache,
+  QuerysetCountCache,
+  QuerysetExistsCache,
   registerCache,
+  RelatedInstanceCache,
+  RelatedQuerysetCache,
   ScopedModelError,
   setupCache,
   UnknownKeyFieldError,
@@ -35,7 +43,7 @@ import {
 } from '../../src/index.js';
 import { MemoryStore } from '../../src/stores/memory.js';
 import { openBackend, type Backend } from '../support/backends.js';
-import { cached, defineKinds, type UntypedModel } from '../support/misuse-models.js';
+import { cached, defineKinds, defineTracks, type UntypedModel } from '../support/misuse-models.js';
 import { defineSeedModels, type SeedModels } from '../support/seed-models.js';
 
 type ErrorClass = new (message: string) => Error & { readonly code: string };
@@ -48,6 +56,11 @@ interface World {
   readonly models: Untyped;
   readonly Kind: UntypedModel;
   readonly Person: UntypedModel;
+  readonly Album: UntypedModel;
+  readonly Track: UntypedModel;
+  readonly track: Model;
+  /** Loaded without its foreign key. */
+  readonly partialTrack: Model;
   readonly user: Model;
   readonly event: Model;
   /** Loaded with its username only. */
@@ -57,7 +70,7 @@ interface World {
   /** A vote on something that is not among the models. */
   readonly strayVote: Model & { getTarget(): Promise<unknown> };
   /** Cache classes that cannot be used. */
-  readonly classes: Readonly<Record<'Unregistered' | 'NoModel' | 'Derived', AnyCacheClass>>;
+  readonly classes: Readonly<Record<'Unregistered' | 'NoModel' | 'Derived' | 'AllTracks' | 'TracksOfAlbum', AnyCacheClass>>;
 }
 
 type AnyCacheClass = new (...args: unknown[]) => { readonly key: string; resolve(options?: object): Promise<unknown> };
@@ -188,7 +201,81 @@ const lookups: readonly Misuse[] = [
   ['null in place of the options', ({ models }) => models.User.cache.get({ username: 'bill' }, null), InvalidOptionError, 'The options of a cached read must be an object; received null.'],
   ['refresh and cacheOnly together', ({ models }) => models.User.cache.get({ username: 'bill' }, { refresh: true, cacheOnly: true }), InvalidOptionError, "'refresh' (read the database) and 'cacheOnly' (never read it) exclude each other."],
 
+  // ---- lists ----
+  ['filter: a bare value', ({ Track }) => Track.cache.filter(5), AmbiguousKeyError, 'Track.cache.filter takes key fields by name, such as { album }; received 5.'],
+  ['filter: an instance', ({ Track, user }) => Track.cache.filter(user), AmbiguousKeyError, 'Track.cache.filter takes key fields by name, such as { album }; received an instance of User.'],
+  ['filter: nothing', ({ Track }) => Track.cache.filter(), AmbiguousKeyError, 'Track.cache.filter takes key fields by name, such as { album }; received undefined.'],
+  ['filter: a list', ({ Track }) => Track.cache.filter([{ album: 5 }]), AmbiguousKeyError, 'Track.cache.filter takes key fields by name, such as { album }; received an array of 1.'],
+  ['filter: nothing, of the whole table', ({ Album }) => Album.cache.filter(), AmbiguousKeyError, 'Album.cache.filter takes key fields by name, such as {} for the whole table; received undefined.'],
+  ['filter: a bare value where no list is declared', ({ Person }) => Person.cache.filter('x'), AmbiguousKeyError, "Person.cache.filter takes key fields by name; received 'x'."],
+  ['filter: an attribute of no list', ({ Track }) => Track.cache.filter({ title: 'x' }), CacheNotRegisteredError, "Track.cache: no list is registered on the key field title. Registered on Track: album | album + kind. Use one of these, or add 'title' to 'filters' of withCache(Track)."],
+  ['filter: the key of a row', ({ Track }) => Track.cache.filter({ id: 5 }), CacheNotRegisteredError, "Track.cache: no list is registered on the key field id. Registered on Track: album | album + kind. Use one of these, or add 'id' to 'filters' of withCache(Track)."],
+  ['filter: one key field too many', ({ Track }) => Track.cache.filter({ album: 5, title: 'x' }), CacheNotRegisteredError, "Track.cache: no list is registered on the key fields album + title. Registered on Track: album | album + kind. Use one of these, or add ['album', 'title'] to 'filters' of withCache(Track)."],
+  ['filter: the whole table, undeclared', ({ Track }) => Track.cache.filter({}), CacheNotRegisteredError, "Track.cache: no list is registered without key fields. Registered on Track: album | album + kind. Use one of these, or add [] to 'filters' of withCache(Track)."],
+  ['filter: only the whole table is declared', ({ Album }) => Album.cache.filter({ title: 'x' }), CacheNotRegisteredError, "Album.cache: no list is registered on the key field title. Registered on Album: no key field. Use one of these, or add 'title' to 'filters' of withCache(Album)."],
+  ['filter: no list is declared', ({ Person }) => Person.cache.filter({ name: 'x' }), CacheNotRegisteredError, "Person.cache: no list is registered on the key field name. Registered on Person: none. Add 'name' to 'filters' of withCache(Person)."],
+  ['filter: the whole table where no list is declared', ({ Person }) => Person.cache.filter({}), CacheNotRegisteredError, "Person.cache: no list is registered without key fields. Registered on Person: none. Add [] to 'filters' of withCache(Person)."],
+  ['filter: half a combination', ({ Track }) => Track.cache.filter({ kind: 'x' }), KeyFieldNotPassedError, "Track.cache: key field 'album' not passed (received: kind). Registered on Track: album | album + kind."],
+  ['filter: an unknown name', ({ Track }) => Track.cache.filter({ album: 5, limit: 1 }), UnknownKeyFieldError, "Track.cache has no key field 'limit'. Registered on Track: album | album + kind."],
+  ['filter: a misspelt name', ({ Track }) => Track.cache.filter({ albun: 5 }), UnknownKeyFieldError, "Track.cache has no key field 'albun'; did you mean 'album'? Registered on Track: album | album + kind."],
+  ['filter: an association and its column', ({ Track }) => Track.cache.filter({ album: 5, albumId: 5 }), UnknownKeyFieldError, "Track.cache: key field 'album' was passed twice, as 'album' and as 'albumId'."],
+  ['filter: an instance of another model', ({ Track, user }) => Track.cache.filter({ album: user }), WrongModelError, "Key field 'album' of Track must be a Album or its id; received an instance of User."],
+  ['filter: an instance that is not saved', ({ Track, Album }) => Track.cache.filter({ album: Album.build({}) }), UnsavedInstanceError, "Key field 'album' of Track was given a Album that is not saved yet. Save it first, or pass the id."],
+  ['filter: undefined', ({ Track }) => Track.cache.filter({ album: undefined }), InvalidKeyValueError, "Key field 'album' of Track is undefined; it must be a saved Album or its id, an integer (number, bigint or a string of digits; beyond 2^53 not a number), or null for rows without a value."],
+  ['filter: a list of values', ({ Track }) => Track.cache.filter({ album: [1, 2] }), InvalidKeyValueError, "Key field 'album' of Track must be a saved Album or its id, an integer (number, bigint or a string of digits; beyond 2^53 not a number); received an array of 2."],
+  ['filter: an option of findAll', ({ Track }) => Track.cache.filter({ album: 5 }, { limit: 5 }), InvalidOptionError, "A cached read has no option 'limit'. Its options are: transaction, refresh, cacheOnly. For another query use findOne."],
+  ['filterQuery: a bare value', ({ Track }) => Track.cache.filterQuery(5), AmbiguousKeyError, 'Track.cache.filter takes key fields by name, such as { album }; received 5.'],
+  ['filterQuery: a wrong value', ({ Track }) => Track.cache.filterQuery({ album: 'x' }), InvalidKeyValueError, "Key field 'album' of Track must be a saved Album or its id, an integer (number, bigint or a string of digits; beyond 2^53 not a number); received 'x'."],
+  ['get by the key fields of a list', ({ Track }) => Track.cache.get({ album: 5 }), CacheNotRegisteredError, "Track.cache: no cache is registered on the key field album. Registered on Track: id. Use one of these, or add 'album' to 'keys' of withCache(Track)."],
+  ['class of the whole table: a value', ({ classes }) => new classes.AllTracks(5).resolve(), UnknownKeyFieldError, 'AllTracks takes no key fields, as it is about the whole table; received 1 value.'],
+  ['class of the whole table: a name', ({ classes }) => new classes.AllTracks({ album: 5 }).resolve(), UnknownKeyFieldError, "AllTracks has no key field 'album'. It has none, as it is about the whole table."],
+  ['class of a list: nothing is passed', ({ classes }) => new classes.TracksOfAlbum().resolve(), KeyFieldNotPassedError, "TracksOfAlbum: key field 'album' was not passed. Its key fields are: 'album'."],
+
+  // ---- cached foreign keys ----
+  ['prefetch: an association that is not cached', ({ Track, track }) => Track.cache.prefetch([track], ['bonusOf']), InvalidOptionError, "Track.cache.prefetch: 'bonusOf' is not among 'cachedForeignKeys' of withCache(Track) (album). Add it there."],
+  ['prefetch: a misspelt name', ({ Track, track }) => Track.cache.prefetch([track], ['albun']), InvalidOptionError, "Track.cache.prefetch: 'albun' is not among 'cachedForeignKeys' of withCache(Track) (album). Add it there."],
+  ['prefetch: a model without cached foreign keys', ({ Album }) => Album.cache.prefetch([], ['tracks']), InvalidOptionError, "Album.cache.prefetch: 'tracks' is not among 'cachedForeignKeys' of withCache(Album) (there are none). Add it there."],
+  ['prefetch: one name', ({ Track, track }) => Track.cache.prefetch([track], 'album'), InvalidOptionError, "Track.cache.prefetch takes a list of instances, then a list of associations' names; received an array of 1 and 'album'."],
+  ['prefetch: one instance', ({ Track, track }) => Track.cache.prefetch(track, ['album']), InvalidOptionError, "Track.cache.prefetch takes a list of instances, then a list of associations' names; received an instance of Track and an array of 1."],
+  ['prefetch: a promise that was not awaited', ({ Track }) => Track.cache.prefetch(Promise.resolve([]), ['album']), InvalidOptionError, "Track.cache.prefetch takes a list of instances, then a list of associations' names; received an instance of Promise and an array of 1."],
+  ['prefetch: no names', ({ Track, track }) => Track.cache.prefetch([track]), InvalidOptionError, "Track.cache.prefetch takes a list of instances, then a list of associations' names; received an array of 1 and undefined."],
+  ['prefetch: instances of another model', ({ Track, track, user }) => Track.cache.prefetch([track, user], ['album']), WrongModelError, 'Track.cache.prefetch takes instances of Track; received an instance of User.'],
+  ['prefetch: plain objects', ({ Track }) => Track.cache.prefetch([{ id: 1, albumId: 5 }], ['album']), WrongModelError, 'Track.cache.prefetch takes instances of Track; received an object.'],
+  ['prefetch: an instance that was loaded without its foreign key', ({ Track, track, partialTrack }) => Track.cache.prefetch([track, partialTrack], ['album']), UnsavedInstanceError, "Track.cache.prefetch was given an instance that was loaded without 'albumId', which leads to 'album'. Load it with that attribute."],
+  ['prefetch: cacheOnly', ({ Track, track }) => Track.cache.prefetch([track], ['album'], { cacheOnly: true }), InvalidOptionError, "Track.cache.prefetch has no option 'cacheOnly': it would leave instances with nothing on them. Leave it out."],
+  ['prefetch: an option of include', ({ Track }) => Track.cache.prefetch([], ['album'], { attributes: ['title'] }), InvalidOptionError, "A cached read has no option 'attributes'. Its options are: transaction, refresh, cacheOnly. For another query use findOne."],
+  ['prefetch: null in place of the options', ({ Track }) => Track.cache.prefetch([], ['album'], null), InvalidOptionError, 'The options of a cached read must be an object; received null.'],
+
+  // ---- voiding ----
+  ['invalidateWhere: no condition', ({ Track }) => Track.cache.invalidateWhere(), InvalidOptionError, "Track.cache.invalidateWhere takes a condition, as 'where' of findAll; received undefined. For everything of the model use clear()."],
+  ['invalidateWhere: an id', ({ Track }) => Track.cache.invalidateWhere(5), InvalidOptionError, "Track.cache.invalidateWhere takes a condition, as 'where' of findAll; received 5. For everything of the model use clear()."],
+  ['bump the version of nothing', () => bumpVersion(undefined as never), InvalidOptionError, 'bumpVersion takes a model or a cache class; received undefined.'],
+  ['bump the version of a name', () => bumpVersion('Track' as never), InvalidOptionError, "bumpVersion takes a model or a cache class; received 'Track'."],
+  ['bump the version of an instance', ({ track }) => bumpVersion(track as never), InvalidOptionError, 'bumpVersion takes a model or a cache class; received an instance of Track.'],
+  ['bump the version of a class that is neither', () => bumpVersion(Map as never), InvalidOptionError, 'bumpVersion takes a model or a cache class; received the function or class Map.'],
+  ['bump the version of a class that is not registered', ({ classes }) => bumpVersion(classes.Unregistered as never), CacheNotRegisteredError, "Cache class Unregistered is not registered, so writes would not invalidate it. Put @registerCache before the class, call registerCache(Unregistered) after it, or list it in 'caches' of withCache."],
+  ['bump the version of a class without model', ({ classes }) => bumpVersion(classes.NoModel as never), InvalidCacheClassError, "Cache class NoModel needs 'static model = …', the model whose instance it caches; received undefined."],
+  ['bump the version of a model of which nothing is cached', ({ backend }) => bumpVersion(backend.sequelize.define('Uncached', {})), CacheNotRegisteredError, 'Nothing of model Uncached is cached, so there is no version to bump. Declare its caches with withCache(Uncached, …).'],
+  ['bump the version of a scoped model', ({ Track }) => bumpVersion(Track.unscoped() as never), ScopedModelError, 'bumpVersion was given a class that is not the model itself, such as Track.scope(…), unscoped() or schema(…). Pass Track.'],
+
+  // ---- batches ----
+  ['batch: a list of queries', ({ models }) => new BatchCacheQuery([models.User.cache.getQuery({ id: 1 })] as never), InvalidOptionError, 'BatchCacheQuery takes queries by name, such as { user: User.cache.getQuery({ id: 7 }) }; received an array of 1.'],
+  ['batch: a query alone', ({ classes }) => new BatchCacheQuery(new classes.AllTracks() as never).get(), InvalidOptionError, 'BatchCacheQuery takes queries by name, such as { user: User.cache.getQuery({ id: 7 }) }; received an instance of AllTracks.'],
+  ['batch: a lookup that runs already', ({ models }) => new BatchCacheQuery({ user: models.User.cache.getOrNone({ id: 1 }, { cacheOnly: true }) } as never), InvalidOptionError, "BatchCacheQuery: 'user' must be a query, such as User.cache.getQuery({ id: 7 }) or new UserCacheOnUsername('bill1992'); received an instance of Promise, which runs already."],
+  ['batch: a class', ({ classes }) => new BatchCacheQuery({ all: classes.AllTracks } as never), InvalidOptionError, "BatchCacheQuery: 'all' must be a query, such as User.cache.getQuery({ id: 7 }) or new UserCacheOnUsername('bill1992'); received the function or class AllTracks."],
+  ['batch: null as query', () => new BatchCacheQuery({ user: null } as never), InvalidOptionError, "BatchCacheQuery: 'user' must be a query, such as User.cache.getQuery({ id: 7 }) or new UserCacheOnUsername('bill1992'); received null."],
+  ['batch: push of the same name twice', ({ classes }) => { const batch = new BatchCacheQuery().push('all', new classes.AllTracks()); batch.push('all' as never, new classes.AllTracks()); }, InvalidOptionError, "BatchCacheQuery has a query 'all' already. Give each a name of its own."],
+  ['batch: push of a name that the constructor had', ({ classes }) => new BatchCacheQuery({ all: new classes.AllTracks() }).push('all' as never, new classes.AllTracks()), InvalidOptionError, "BatchCacheQuery has a query 'all' already. Give each a name of its own."],
+  ['batch: push without a name', ({ classes }) => new BatchCacheQuery().push(new classes.AllTracks() as never, undefined as never), InvalidOptionError, 'BatchCacheQuery.push takes a name, then a query; received an instance of AllTracks as name.'],
+  ['batch: an unknown option', () => new BatchCacheQuery().get({ cacheOnly: true } as never), InvalidOptionError, "BatchCacheQuery.get has no option 'cacheOnly'. Its options are: onlyCache, noneOnException, returnExceptions, transaction."],
+  ['batch: an option that is no boolean', () => new BatchCacheQuery().get({ onlyCache: 'yes' } as never), InvalidOptionError, "BatchCacheQuery.get: 'onlyCache' must be true or false; received 'yes'."],
+  ['batch: options that are none', () => new BatchCacheQuery().get(true as never), InvalidOptionError, 'The options of BatchCacheQuery.get must be an object; received true.'],
+  ['batch: null and the error for an error', () => new BatchCacheQuery().get({ noneOnException: true, returnExceptions: true }), InvalidOptionError, "BatchCacheQuery.get: 'noneOnException' (null for an error) and 'returnExceptions' (the error itself) exclude each other."],
+
   // ---- scopes ----
+  ['scope(…).cache.filter', ({ Track }) => Track.scope(null).cache.filter({ album: 5 }), ScopedModelError, "Track.cache was used on a class that is not the model itself, such as Track.scope(…), unscoped() or schema(…). The cache answers for the model's default scope; use Track.cache, or a plain find."],
+  ['unscoped().cache.prefetch', ({ Track }) => Track.unscoped().cache.prefetch([], ['album']), ScopedModelError, "Track.cache was used on a class that is not the model itself, such as Track.scope(…), unscoped() or schema(…). The cache answers for the model's default scope; use Track.cache, or a plain find."],
+  ['unscoped().cache.clear', ({ Track }) => Track.unscoped().cache.clear(), ScopedModelError, "Track.cache was used on a class that is not the model itself, such as Track.scope(…), unscoped() or schema(…). The cache answers for the model's default scope; use Track.cache, or a plain find."],
   ['scope(…).cache', ({ models }) => models.User.scope(null).cache.get({ username: 'bill' }), ScopedModelError, "User.cache was used on a class that is not the model itself, such as User.scope(…), unscoped() or schema(…). The cache answers for the model's default scope; use User.cache, or a plain find."],
   ['unscoped().cache', ({ models }) => models.User.unscoped().cache.get({ username: 'bill' }), ScopedModelError, "User.cache was used on a class that is not the model itself, such as User.scope(…), unscoped() or schema(…). The cache answers for the model's default scope; use User.cache, or a plain find."],
   ["schema('s').cache", ({ models }) => models.User.schema('s').cache.getKey({ username: 'bill' }), ScopedModelError, "User.cache was used on a class that is not the model itself, such as User.scope(…), unscoped() or schema(…). The cache answers for the model's default scope; use User.cache, or a plain find."],
@@ -211,12 +298,25 @@ describe('wrong lookups', () => {
       static keyFields = ['username'] as const;
     }
     class Derived extends seed.UserCacheOnUsername {}
+    const { Album, Track } = defineTracks(backend.sequelize);
+    class AllTracks extends QuerysetCountCache<Model> {
+      static model = backend.sequelize.model('Track');
+      static keyFields = [];
+    }
+    class TracksOfAlbum extends QuerysetCache<Model> {
+      static model = backend.sequelize.model('Track');
+      static keyFields = ['album'];
+    }
+    registerCache(AllTracks);
+    registerCache(TracksOfAlbum);
     backend.setup();
     await backend.sequelize.sync();
     const user = await seed.User.create({ username: 'bill1992' });
     const event = await seed.Event.create({ name: 'launch' });
     const strayVote = await seed.Vote.create({ userId: user.id, targetType: 'Users', targetId: 1, value: 1 });
     const partial = await seed.User.findOne({ attributes: ['username'], rejectOnEmpty: true });
+    const track = await backend.sequelize.model('Track').create({ title: 'one' });
+    const partialTrack = await backend.sequelize.model('Track').findOne({ attributes: ['id'], rejectOnEmpty: true });
     const other = await openBackend('sqlite');
     const stranger = defineSeedModels(other.sequelize).User.build({ id: 1, username: 'bill1992' }, { isNewRecord: false });
     await other.close();
@@ -225,12 +325,16 @@ describe('wrong lookups', () => {
       models: seed as unknown as Untyped,
       Kind,
       Person: Person as unknown as UntypedModel,
+      Album,
+      Track,
+      track,
+      partialTrack,
       user,
       event,
       partial,
       stranger,
       strayVote,
-      classes: { Unregistered, NoModel, Derived } as unknown as World['classes'],
+      classes: { Unregistered, NoModel, Derived, AllTracks, TracksOfAlbum } as unknown as World['classes'],
     };
   });
   after(() => world.backend.close());
@@ -246,6 +350,12 @@ describe('wrong lookups', () => {
       assert.equal(found.get('id'), world.user.get('id'));
     });
   }
+
+  it('prefetch of an instance that was created without a foreign key is right: there is none', async () => {
+    const { Track, track } = world;
+    assert.equal((await Track.cache.prefetch([track], ['album']))[0], track);
+    assert.equal(track.get('album'), null);
+  });
 
   it('cacheOnly: what is not in the cache', async () => {
     const { models } = world;
@@ -352,6 +462,71 @@ describe('what getInstance must not return', () => {
   });
 });
 
+// ---- Results of getResult -----------------------------------------------------------------------
+
+const selfish: Record<string, unknown> = { name: 'loop' };
+selfish.self = selfish;
+
+/** What an overridden getResult returns. */
+const values: readonly (readonly [what: string, returns: (models: SeedModels) => unknown, message: string])[] = [
+  ['a function', () => () => 5, 'a function. Return ids or other plain values.'],
+  ['a class', () => Map, 'the function or class Map. Return ids or other plain values.'],
+  ['a class instance', () => new Map([['a', 1]]), 'an instance of Map. Return ids or other plain values.'],
+  ['a class instance within', () => ({ users: new Set([1]) }), 'an object, with an object of a class of its own (Set). Return ids or other plain values.'],
+  ['a cycle', () => selfish, 'an object, with a JSON value that is nested too deeply, or in itself. Return ids or other plain values.'],
+  ['a Date', () => new Date(0), 'a Date (1970-01-01T00:00:00.000Z). Return ids or other plain values.'],
+  ['a Date within', () => [{ at: new Date(0) }], 'an array of 1, with an object of a class of its own (Date). Return ids or other plain values.'],
+  ['undefined', () => undefined, "undefined. Return something, or null for 'nothing'."],
+  ['undefined within', () => ({ city: undefined }), 'an object, with undefined in a JSON value. Return ids or other plain values.'],
+  ['a hole in a list', () => [1, , 3], 'an array of 3, with undefined in a JSON value. Return ids or other plain values.'], // eslint-disable-line no-sparse-arrays -- that is what is tested
+  ['an instance', ({ User }) => User.findOne(), 'an instance of User. Return ids or other plain values.'],
+  ['a list of instances', ({ User }) => User.findAll(), 'an array of 1, with an object of a class of its own (User). Return ids or other plain values, or leave getResult out to cache the instances.'],
+  ['an instance within', async ({ User }) => ({ user: await User.findOne() }), 'an object, with an object of a class of its own (User). Return ids or other plain values.'],
+  ['a promise within', () => ({ count: Promise.resolve(5) }), 'an object, with an object of a class of its own (Promise). Return ids or other plain values.'],
+  ['a lazy query', ({ User }) => User.cache.getQuery({ id: 1 }), 'an object, with a function in a JSON value. Return ids or other plain values.'],
+  ['a bigint', () => 5n, '5n. Return ids or other plain values.'],
+  ['NaN', () => Number.NaN, 'NaN. Return ids or other plain values.'],
+  ['a symbol', () => Symbol('x'), 'a symbol. Return ids or other plain values.'],
+  ['a Buffer', () => Buffer.from('x'), 'an instance of Buffer. Return ids or other plain values.'],
+  ['an object that says how it is written', () => ({ toJSON: () => 5 }), 'an object, with an object with a toJSON method. Return ids or other plain values.'],
+];
+
+describe('what getResult must not return', () => {
+  let backend: Backend;
+  let models: SeedModels;
+
+  before(async () => {
+    backend = await openBackend('sqlite');
+    models = defineSeedModels(backend.sequelize);
+    backend.setup();
+    await backend.sequelize.sync();
+    await models.User.create({ username: 'bill1992' });
+  });
+  after(() => backend.close());
+
+  values.forEach(([what, returns, message], at) => {
+    it(what, async () => {
+      const { User } = models;
+      let right = false;
+      class WrongValue extends QuerysetCache<InstanceType<SeedModels['User']>> {
+        static model = User;
+        static keyFields = ['username'] as const;
+
+        override async getResult() {
+          return right ? 'right' : ((await returns(models)) as null);
+        }
+      }
+      Object.defineProperty(WrongValue, 'name', { value: `WrongValue${at}` });
+      registerCache(WrongValue);
+      const expectedOf = `${WrongValue.name}.getResult must resolve to a JSON value (numbers, strings, booleans, null, arrays and plain objects of these); received `;
+      assertIs(await thrownBy(() => new WrongValue('bill1992').resolve()), UnsupportedResultError, expectedOf + message);
+      // It is not cached, and neither is the refusal.
+      right = true;
+      assert.equal(await new WrongValue('bill1992').resolve(), 'right');
+    });
+  });
+});
+
 // ---- Declarations and set-up --------------------------------------------------------------------
 
 /** Something wrong with what is declared or set up on a Sequelize instance that has no models yet. */
@@ -393,6 +568,75 @@ const registering =
     registerCache(BookCacheOnTitle as unknown as CacheClass);
     return setupCache(sequelize, { store });
   };
+
+/** A cache class of a Book derived from `Base`, with these static members and methods, and relations of every kind. */
+const deriving =
+  (Base: object, members: object, methods: object = {}, related: Related = {}) =>
+  (sequelize: Sequelize): unknown => {
+    class BookFamily extends (Base as typeof InstanceCache<Model>) {}
+    Object.assign(BookFamily, { model: library(sequelize, related), keyFields: ['title'] }, members);
+    Object.assign(BookFamily.prototype, methods);
+    registerCache(BookFamily as unknown as CacheClass);
+    return setupCache(sequelize, { store });
+  };
+
+/** What is different about the models of a library. */
+interface Related {
+  /** Options of Book. */
+  readonly book?: object;
+  /** Options of Author. */
+  readonly author?: object;
+  /** Options of the through model. */
+  readonly through?: object;
+}
+
+/** Books with an author, who has a country; pages, a cover, and tags through a model. */
+function library(sequelize: Sequelize, related: Related = {}): ReturnType<typeof book> {
+  const Book = book(sequelize, related.book);
+  const plain = { timestamps: false };
+  const Country = sequelize.define('Country', { name: DataTypes.STRING }, plain);
+  const Author = sequelize.define('Author', { name: DataTypes.STRING, place: DataTypes.GEOMETRY }, { ...plain, ...related.author });
+  const Page = sequelize.define('Page', { number: DataTypes.INTEGER }, plain);
+  const Tag = sequelize.define('Tag', { word: DataTypes.STRING }, plain);
+  const BookTag = sequelize.define('BookTag', { rank: DataTypes.INTEGER }, { ...plain, ...related.through });
+  Book.belongsTo(Author, { as: 'author' });
+  Author.belongsTo(Country, { as: 'country' });
+  Book.hasMany(Page, { as: 'pages', foreignKey: 'bookId' });
+  Book.hasMany(Page, { as: 'firstPages', foreignKey: 'bookId', scope: { number: 1 } });
+  Book.hasOne(Page, { as: 'cover', foreignKey: 'coverOf' });
+  Book.belongsTo(Author.unscoped(), { as: 'anybody', foreignKey: 'anybodyId', constraints: false });
+  Book.belongsToMany(Tag, { as: 'tags', through: BookTag, foreignKey: 'bookId', otherKey: 'tagId' });
+  Book.belongsToMany(Tag, { as: 'topTags', through: { model: BookTag, scope: { rank: 1 } }, foreignKey: 'bookId', otherKey: 'tagId' });
+  return Book;
+}
+
+/** A library whose Book is declared with these options. */
+const shelving =
+  (options: (Book: ReturnType<typeof book>) => object, related: Related = {}) =>
+  (sequelize: Sequelize): unknown => {
+    const Book = library(sequelize, related);
+    cached(Book, options(Book));
+    return setupCache(sequelize, { store });
+  };
+
+/** A manager of Book's own, with these static members and methods, beside these options. */
+const managing = (statics: object, methods: object = {}, options: object = {}): ReturnType<typeof shelving> =>
+  shelving(() => {
+    class BookManager extends ModelCacheManager<Model> {}
+    Object.assign(BookManager, statics);
+    Object.assign(BookManager.prototype, methods);
+    return { ...options, manager: BookManager };
+  });
+
+/** A cache class on a Book's title. */
+function titled(Book: ReturnType<typeof book>, name = 'BookCacheOnTitle'): CacheClass {
+  const cacheClass = class extends InstanceCache<Model> {
+    static model = Book;
+    static keyFields = ['title'];
+  };
+  Object.defineProperty(cacheClass, 'name', { value: name });
+  return cacheClass;
+}
 
 const generic = { target: { type: 'kind', id: 'id', models: () => [] } };
 
@@ -503,7 +747,137 @@ const declarations: readonly Misdeclared[] = [
     setupCache(sequelize, { store });
   }, InvalidCacheClassError, "Cache class BookCacheOnTitle is listed in 'caches' of model Author, but its 'static model' is Book. List it there."],
 
+  // ---- static members ----
+  ['a version of the wrong type', deriving(QuerysetCache, { version: [] }), InvalidOptionError, "Option 'BookFamily.version' must be a number or a string; received an array of 0."],
+  ['a negativeTimeout of zero', deriving(QuerysetCache, { negativeTimeout: 0 }), InvalidOptionError, "Option 'BookFamily.negativeTimeout' must be a whole number of seconds from 1 to 31536000; received 0."],
+  ['an unknown invalidation', deriving(QuerysetCache, { invalidation: 'dynamic' }), InvalidOptionError, "Option 'BookFamily.invalidation' must be one of 'OFF', 'UNSET', 'RESET', 'DYNAMIC'; received 'dynamic'."],
+  ['DYNAMIC without allowtime', deriving(QuerysetCache, { invalidation: 'DYNAMIC' }), InvalidOptionError, "BookFamily.invalidation is 'DYNAMIC' and needs 'static allowtime = …', the seconds for which an outdated answer may be given after a write."],
+  ['allowtime without DYNAMIC', deriving(QuerysetCache, { allowtime: 30 }), InvalidOptionError, "BookFamily.allowtime is for invalidation 'DYNAMIC'; with 'UNSET' an outdated answer is never given on purpose. Leave one of them out."],
+  ['allowtime with RESET', deriving(QuerysetCache, { invalidation: 'RESET', allowtime: 30 }), InvalidOptionError, "BookFamily.allowtime is for invalidation 'DYNAMIC'; with 'RESET' an outdated answer is never given on purpose. Leave one of them out."],
+  ['an allowtime of zero', deriving(QuerysetCache, { invalidation: 'DYNAMIC', allowtime: 0 }), InvalidOptionError, "Option 'BookFamily.allowtime' must be a whole number of seconds from 1 to 86400; received 0."],
+  ['an allowtime of two days', deriving(QuerysetCache, { invalidation: 'DYNAMIC', allowtime: 172_800 }), InvalidOptionError, "Option 'BookFamily.allowtime' must be a whole number of seconds from 1 to 86400; received 172800."],
+  ['invalidation of a related cache', deriving(RelatedInstanceCache, { relation: 'author', invalidation: 'RESET' }), InvalidCacheClassError, "BookFamily.invalidation is 'RESET', but the class has no entry of its own: its answers are put together from those of the models on the way. Leave it out."],
+  ['invalidation with include', deriving(InstanceCache, { include: 'author', invalidation: 'DYNAMIC', allowtime: 5 }), InvalidCacheClassError, "BookFamily.invalidation is 'DYNAMIC', but the class has no entry of its own: its answers are put together from those of the models on the way. Leave it out."],
+  ['a limit without an order', deriving(QuerysetCache, { limit: 5 }), InvalidCacheClassError, "BookFamily has a limit and no order, so which rows it has would be chance. Add 'static order = [[…]]'."],
+  ['a limit with an empty order', deriving(QuerysetCache, { limit: 5, order: [] }), InvalidCacheClassError, "BookFamily has a limit and no order, so which rows it has would be chance. Add 'static order = [[…]]'."],
+  ['a limit of zero', deriving(QuerysetCache, { limit: 0, order: ['id'] }), InvalidCacheClassError, 'BookFamily.limit must be a whole number of rows, at least 1; received 0.'],
+  ['a limit as text', deriving(QuerysetCache, { limit: '5', order: ['id'] }), InvalidCacheClassError, "BookFamily.limit must be a whole number of rows, at least 1; received '5'."],
+  ['an order by something that is no attribute', deriving(QuerysetCache, { order: [['titel', 'DESC']] }), InvalidCacheClassError, "BookFamily.order must be a list of attributes of Book that have columns, each with 'ASC' or 'DESC', such as [['id', 'DESC']]; received 'titel'; did you mean 'title'?"],
+  ['an order by a virtual attribute', deriving(QuerysetCache, { order: ['shelf'] }), InvalidCacheClassError, "BookFamily.order must be a list of attributes of Book that have columns, each with 'ASC' or 'DESC', such as [['id', 'DESC']]; received 'shelf'."],
+  ['an order by an association', deriving(QuerysetCache, { order: [['author', 'name', 'ASC']] }), InvalidCacheClassError, "BookFamily.order must be a list of attributes of Book that have columns, each with 'ASC' or 'DESC', such as [['id', 'DESC']]; received 'author'; did you mean 'authorId'?"],
+  ['an order by an expression', deriving(QuerysetCache, { order: [literal('RAND()')] }), InvalidCacheClassError, "BookFamily.order must be a list of attributes of Book that have columns, each with 'ASC' or 'DESC', such as [['id', 'DESC']]; received an instance of Literal."],
+  ['an order in no direction', deriving(QuerysetCache, { order: [['title', 'DOWN']] }), InvalidCacheClassError, "BookFamily.order must be a list of attributes of Book that have columns, each with 'ASC' or 'DESC', such as [['id', 'DESC']]; received 'DOWN' after 'title'."],
+  ['an order in two directions', deriving(QuerysetCache, { order: [['title', 'ASC', 'DESC']] }), InvalidCacheClassError, "BookFamily.order must be a list of attributes of Book that have columns, each with 'ASC' or 'DESC', such as [['id', 'DESC']]; received 'DESC' after 'title' and its direction."],
+  ['an order of a count', deriving(QuerysetCountCache, { order: ['id'] }), InvalidCacheClassError, 'BookFamily.order has no effect: only a QuerysetCache has a list. Leave it out.'],
+  ['a limit of a related list', deriving(RelatedQuerysetCache, { relation: 'pages', limit: 5 }), InvalidCacheClassError, 'BookFamily.limit has no effect: only a QuerysetCache has a list. Leave it out.'],
+  ['an order of a result', deriving(QuerysetCache, { order: ['id'] }, { getResult: () => 5 }), InvalidCacheClassError, 'BookFamily.order has no effect: getResult says what the answer is. Leave it out.'],
+  ['a relation of a list', deriving(QuerysetCache, { relation: 'author' }), InvalidCacheClassError, 'BookFamily.relation has no effect: only RelatedInstanceCache and RelatedQuerysetCache follow a relation. Leave it out.'],
+  ['an include of a list', deriving(QuerysetCache, { include: ['author'] }), InvalidCacheClassError, 'BookFamily.include has no effect: only an InstanceCache delivers related instances with its own. Leave it out.'],
+  ['an include of "is there one"', deriving(QuerysetExistsCache, { include: ['author'] }), InvalidCacheClassError, 'BookFamily.include has no effect: only an InstanceCache delivers related instances with its own. Leave it out.'],
+  ['a misspelt static member', deriving(QuerysetCache, { limt: 5 }), InvalidCacheClassError, "Cache class BookFamily has a static member 'limt', which has no effect; did you mean 'limit'? If not, give it a name that is not taken for that one."],
+  ['a static member in other letters', deriving(QuerysetCache, { allowTime: 5 }), InvalidCacheClassError, "Cache class BookFamily has a static member 'allowTime', which has no effect; did you mean 'allowtime'? If not, give it a name that is not taken for that one."],
+  ['a static member as it is called elsewhere', deriving(QuerysetCache, { orderBy: 'title' }), InvalidCacheClassError, "Cache class BookFamily has a static member 'orderBy', which has no effect; did you mean 'order'? If not, give it a name that is not taken for that one."],
+  ['a list without key fields', deriving(QuerysetCache, { keyFields: undefined }), InvalidCacheClassError, "Cache class BookFamily needs 'static keyFields = […]', a list of key fields' names (an empty one for the whole table); received undefined."],
+  ['a related instance of the whole table', deriving(RelatedInstanceCache, { keyFields: [], relation: 'author' }), InvalidCacheClassError, "Cache class BookFamily needs 'static keyFields = […]', a list of at least one key field's name; received an array of 0."],
+  ['a class that only looks like a cache class', (sequelize) => {
+    class BookFamily { static model = book(sequelize); static keyFields = ['title']; resolve() { return 5; } }
+    registerCache(BookFamily as never);
+  }, InvalidCacheClassError, 'Cache class BookFamily extends none of the cache classes of sequelize-flash, such as InstanceCache.'],
+
+  // ---- relations ----
+  ['a related cache without relation', deriving(RelatedInstanceCache, {}), InvalidCacheClassError, "BookFamily needs 'static relation = …', an association's name, or several as 'event.venue'; received undefined."],
+  ['a relation as a list', deriving(RelatedQuerysetCache, { relation: ['author', 'country'] }), InvalidCacheClassError, "BookFamily needs 'static relation = …', an association's name, or several as 'event.venue'; received an array of 2."],
+  ['a relation that does not exist', deriving(RelatedInstanceCache, { relation: 'publisher' }), InvalidCacheClassError, "BookFamily.relation: 'publisher' is not an association of model Book. (Associations must be declared before setupCache.)"],
+  ['a misspelt relation', deriving(RelatedInstanceCache, { relation: 'autor' }), InvalidCacheClassError, "BookFamily.relation: 'autor' is not an association of model Book; did you mean 'author'? (Associations must be declared before setupCache.)"],
+  ["a foreign key's column as relation", deriving(RelatedInstanceCache, { relation: 'authorId' }), InvalidCacheClassError, "BookFamily.relation: 'authorId' is not an association of model Book; did you mean 'author'? (Associations must be declared before setupCache.)"],
+  ['a relation whose second step does not exist', deriving(RelatedInstanceCache, { relation: 'author.town' }), InvalidCacheClassError, "BookFamily.relation: 'town' is not an association of model Author. (Associations must be declared before setupCache.)"],
+  ['a relation that ends in a dot', deriving(RelatedInstanceCache, { relation: 'author.' }), InvalidCacheClassError, "BookFamily.relation: '' is not an association of model Author. (Associations must be declared before setupCache.)"],
+  ['a relation to many where one is meant', deriving(RelatedInstanceCache, { relation: 'pages' }), InvalidCacheClassError, "BookFamily.relation leads to many rows by 'pages'. Derive RelatedQuerysetCache for that."],
+  ['a relation through a model where one is meant', deriving(RelatedInstanceCache, { relation: 'tags' }), InvalidCacheClassError, "BookFamily.relation leads to many rows by 'tags'. Derive RelatedQuerysetCache for that."],
+  ['a relation with a scope', deriving(RelatedQuerysetCache, { relation: 'firstPages' }), InvalidCacheClassError, "BookFamily.relation: the association 'firstPages' of model Book has a scope, so rows are not found by a key alone. Use an association without."],
+  ['a relation to a scoped model', deriving(RelatedInstanceCache, { relation: 'anybody' }), InvalidCacheClassError, "BookFamily.relation: the association 'anybody' of model Book leads to a scoped Author, so rows are not found by a key alone. Use an association without."],
+  ['a relation with a scope on its through model', deriving(RelatedQuerysetCache, { relation: 'topTags' }), InvalidCacheClassError, "BookFamily.relation: the association 'topTags' of model Book has a scope on its through model, so rows are not found by a key alone. Use an association without."],
+  ['a relation through a model with a default scope', deriving(RelatedQuerysetCache, { relation: 'tags' }, {}, { through: { defaultScope: { where: { rank: 1 } } } }), InvalidCacheClassError, "BookFamily.relation: the association 'tags' of model Book has the through model BookTag with a default scope, so rows are not found by a key alone. Use an association without."],
+  ['a relation whose start the default scope leaves out', deriving(RelatedInstanceCache, { relation: 'author' }, {}, { book: { defaultScope: { attributes: ['id', 'title'] } } }), InvalidCacheClassError, "BookFamily: 'author' starts from 'authorId' of model Book, which its default scope leaves out. Add it to the scope's attributes."],
+  ['a relation to a model with a default scope that joins', deriving(RelatedInstanceCache, { relation: 'author' }, {}, { author: { defaultScope: { include: ['country'] } } }), UnsupportedScopeError, "The default scope of model Author cannot be cached: it has 'include'. A cached row may depend on the row's own columns only: 'where' with plain values, 'attributes' by name, and 'order' by attribute. Move the rest into a named scope, or do not cache this model."],
+  ['an include that does not exist', deriving(InstanceCache, { include: ['publisher'] }), InvalidCacheClassError, "BookFamily.include: 'publisher' is not an association of model Book. (Associations must be declared before setupCache.)"],
+  ['an include within that does not exist', deriving(InstanceCache, { include: [{ association: 'author', include: ['town'] }] }), InvalidCacheClassError, "BookFamily.include: 'town' is not an association of model Author. (Associations must be declared before setupCache.)"],
+  ['an include with options', deriving(InstanceCache, { include: [{ association: 'author', where: { name: 'Ann' } }] }), InvalidCacheClassError, "BookFamily.include: 'where' of 'author' cannot be cached: related rows are found by their keys alone. Leave it out, and choose among them afterwards."],
+  ['an include with attributes', deriving(InstanceCache, { include: [{ association: 'author', attributes: ['name'] }] }), InvalidCacheClassError, "BookFamily.include: 'attributes' of 'author' cannot be cached: related rows are found by their keys alone. Leave it out, and choose among them afterwards."],
+  ['an include of a model', deriving(InstanceCache, { include: [Model] }), InvalidCacheClassError, "BookFamily.include must be a list of associations of Book by name, such as ['event', { association: 'user', include: ['profile'] }]; received the function or class Model."],
+  ['an include by model and name', deriving(InstanceCache, { include: [{ model: Model, as: 'author' }] }), InvalidCacheClassError, "BookFamily.include must be a list of associations of Book by name, such as ['event', { association: 'user', include: ['profile'] }]; received an object."],
+  ['an include of nothing', deriving(InstanceCache, { include: [] }), InvalidCacheClassError, 'BookFamily.include is an empty list. Name associations of Book, or leave it out.'],
+  ['an include twice', deriving(InstanceCache, { include: ['author', { association: 'author' }] }), InvalidCacheClassError, "BookFamily.include names 'author' twice."],
+  ['an include of everything', deriving(InstanceCache, { include: { all: true } }), InvalidCacheClassError, "BookFamily.include must be a list of associations of Book by name, such as ['event', { association: 'user', include: ['profile'] }]; received an object."],
+  ['an include beside getInstance', deriving(InstanceCache, { include: ['author'] }, { getInstance: () => null }), InvalidCacheClassError, "BookFamily has both 'include' and a getInstance of its own. Related instances come with the row that has the key values; leave one of them out."],
+  ['an include that the default scope has already', deriving(InstanceCache, { include: ['author'] }, {}, { book: { defaultScope: { include: ['author'] } } }), UnsupportedScopeError, "The default scope of model Book cannot be cached: it has 'include'. A cached row may depend on the row's own columns only: 'where' with plain values, 'attributes' by name, and 'order' by attribute. Move the rest into a named scope, or do not cache this model."],
+
+  // ---- filters, cached foreign keys ----
+  ['filters that are no list', shelving(() => ({ filters: 'title' })), InvalidOptionError, "withCache(Book): 'filters' must be a list of names or of lists of names, such as ['username', ['tenantId', 'slug']]; received 'title'."],
+  ['filters under both names', shelving(() => ({ filters: ['title'], filterKeyFieldsList: ['title'] })), InvalidOptionError, "withCache(Book): 'filters' is the short name of 'filterKeyFieldsList'; pass one of them."],
+  ['the whole table twice', shelving(() => ({ filters: [[], []] })), InvalidOptionError, "withCache(Book): 'filters' names the whole table twice."],
+  ['a filter twice', shelving(() => ({ filters: ['title', ['title']] })), InvalidOptionError, "withCache(Book): 'filters' names title twice."],
+  ['an unknown key field of a filter', shelving(() => ({ filters: ['titel'] })), InvalidKeyFieldError, "Cache Book[titel]: 'titel' is neither an attribute nor an association nor a generic foreign key of model Book; did you mean 'title'? (Associations must be declared before setupCache.)"],
+  ["a filter on a foreign key's column", shelving(() => ({ filters: ['authorId'] })), InvalidKeyFieldError, "Cache Book[authorId]: 'authorId' is the column of the association 'author' of model Book. Use 'author' as key field; an id can still be passed, as { author: 7 } or { authorId: 7 }."],
+  ['a filter on many', shelving(() => ({ filters: ['pages'] })), InvalidKeyFieldError, "Cache Book[pages]: the association 'pages' of model Book is a HasMany; only a BelongsTo has its column in this model's table."],
+  ['a negativeTimeout as text', shelving(() => ({ negativeTimeout: '60' })), InvalidOptionError, "Option 'withCache(Book).negativeTimeout' must be a whole number of seconds from 1 to 31536000; received '60'."],
+  ['cached foreign keys that are no list', shelving(() => ({ cachedForeignKeys: 'author' })), InvalidOptionError, "withCache(Book): 'cachedForeignKeys' must be a list of associations' names, such as ['event']; received 'author'."],
+  ['a cached foreign key that does not exist', shelving(() => ({ cachedForeignKeys: ['autor'] })), InvalidCacheClassError, "withCache(Book), 'cachedForeignKeys': 'autor' is not an association of model Book; did you mean 'author'? (Associations must be declared before setupCache.)"],
+  ['a cached foreign key by its column', shelving(() => ({ cachedForeignKeys: ['authorId'] })), InvalidCacheClassError, "withCache(Book), 'cachedForeignKeys': 'authorId' is not an association of model Book; did you mean 'author'? (Associations must be declared before setupCache.)"],
+  ['a cached foreign key of many', shelving(() => ({ cachedForeignKeys: ['pages'] })), InvalidOptionError, "withCache(Book), 'cachedForeignKeys': the association 'pages' is a HasMany; only a BelongsTo has its foreign key in this model's table."],
+  ['a cached foreign key in the other table', shelving(() => ({ cachedForeignKeys: ['cover'] })), InvalidOptionError, "withCache(Book), 'cachedForeignKeys': the association 'cover' is a HasOne; only a BelongsTo has its foreign key in this model's table."],
+  ['a cached foreign key that the default scope leaves out', shelving(() => ({ cachedForeignKeys: ['author'] }), { book: { defaultScope: { attributes: ['id'] } } }), InvalidCacheClassError, "withCache(Book), 'cachedForeignKeys': 'author' starts from 'authorId' of model Book, which its default scope leaves out. Add it to the scope's attributes."],
+  ["a cached foreign key where the model has a method of the getter's name", (sequelize) => {
+    class Book extends Model { getAuthor() { return 'Ann'; } }
+    Book.init({}, { sequelize, modelName: 'Book' });
+    Book.belongsTo(sequelize.define('Author', {}), { as: 'author' });
+    cached(Book, { cachedForeignKeys: ['author'] });
+    setupCache(sequelize, { store });
+  }, InvalidOptionError, "withCache(Book), 'cachedForeignKeys': the model has a method getAuthor of its own, which would be hidden. Rename it, or leave 'author' out."],
+
+  // ---- managers ----
+  ['a manager that is no class', shelving(() => ({ manager: {} })), InvalidOptionError, "withCache(Book): 'manager' must be a class that extends ModelCacheManager; received an object."],
+  ['a manager that extends nothing', shelving(() => ({ manager: class BookManager {} })), InvalidOptionError, "withCache(Book): 'manager' must be a class that extends ModelCacheManager; received the function or class BookManager."],
+  ['a method that hides one of the manager', managing({}, { get: () => 5 }), InvalidOptionError, "withCache(Book): the manager BookManager has a member 'get', which would hide that of ModelCacheManager. Give it another name."],
+  ['a method that hides a newer one', managing({}, { filter: () => 5 }), InvalidOptionError, "withCache(Book): the manager BookManager has a member 'filter', which would hide that of ModelCacheManager. Give it another name."],
+  ['a getter that hides a method', (sequelize) => {
+    class BookManager extends ModelCacheManager<Model> {}
+    Object.defineProperty(BookManager.prototype, 'stats', { get: () => 5 });
+    cached(book(sequelize), { manager: BookManager });
+  }, InvalidOptionError, "withCache(Book): the manager BookManager has a member 'stats', which would hide that of ModelCacheManager. Give it another name."],
+  ['a field that hides a method', (sequelize) => {
+    class BookManager extends ModelCacheManager<Model> { override clear = () => Promise.resolve(); }
+    cached(book(sequelize), { manager: BookManager });
+    setupCache(sequelize, { store });
+  }, InvalidOptionError, "withCache(Book): the manager BookManager has a member 'clear', which would hide that of ModelCacheManager. Give it another name."],
+  ['a misspelt static member of a manager', managing({ timeuot: 5, filtres: [], key: ['title'] }), InvalidOptionError, "withCache(Book): the manager BookManager has a static member 'key', which has no effect; did you mean 'keys'? If not, give it a name that is not taken for that one."],
+  ['a wrong static member of a manager', managing({ timeout: '60' }), InvalidOptionError, "Option 'BookManager.timeout' must be a whole number of seconds from 1 to 31536000; received '60'."],
+  ['keys of a manager that are no list', managing({ keys: 'title' }), InvalidOptionError, "the manager BookManager of model Book: 'keys' must be a list of names or of lists of names, such as ['username', ['tenantId', 'slug']]; received 'title'."],
+  ['keys under both names, in a manager', managing({ keys: ['title'], getKeyFieldsList: ['title'] }), InvalidOptionError, "the manager BookManager of model Book: 'keys' is the short name of 'getKeyFieldsList'; pass one of them."],
+  ['a key that the model and its manager declare', managing({ keys: ['title'] }, {}, { keys: ['id', 'title'] }), InvalidOptionError, "'keys': title is declared by model Book and by the manager BookManager of model Book. Declare it in one of them."],
+  ['a key under the long name that the manager declares too', managing({ keys: [['title', 'kind']] }, {}, { getKeyFieldsList: [['title', 'kind']] }), InvalidOptionError, "'keys': title + kind is declared by model Book and by the manager BookManager of model Book. Declare it in one of them."],
+  ['a filter that both declare', managing({ filters: [[]] }, {}, { filters: [[]] }), InvalidOptionError, "'filters': the whole table is declared by model Book and by the manager BookManager of model Book. Declare it in one of them."],
+  ['a cached foreign key that both declare', managing({ cachedForeignKeys: ['author'] }, {}, { cachedForeignKeys: ['author'] }), InvalidOptionError, "'cachedForeignKeys': author is declared by model Book and by the manager BookManager of model Book. Declare it in one of them."],
+  ['a timeout that both declare', managing({ timeout: 5 }, {}, { timeout: 5 }), InvalidOptionError, "'timeout' is declared by model Book and by the manager BookManager of model Book. Declare it in one of them."],
+  ['a version that both declare', managing({ version: 1 }, {}, { version: 2 }), InvalidOptionError, "'version' is declared by model Book and by the manager BookManager of model Book. Declare it in one of them."],
+  ['generic foreign keys that both declare', managing({ genericForeignKeys: {} }, {}, { genericForeignKeys: {} }), InvalidOptionError, "'genericForeignKeys' is declared by model Book and by the manager BookManager of model Book. Declare it in one of them."],
+  ['a cache class that both list', shelving((Book) => {
+    const BookCache = titled(Book);
+    class BookManager extends ModelCacheManager<Model> { static caches = [BookCache]; }
+    return { caches: () => [BookCache], manager: BookManager };
+  }), InvalidOptionError, "'caches': BookCacheOnTitle is declared by model Book and by the manager BookManager of model Book. Declare it in one of them."],
+  ['caches of a manager that are no list', managing({ caches: 'BookCacheOnTitle' }), InvalidOptionError, "the manager BookManager of model Book: 'caches' must be a list of cache classes, or a function that returns one; received 'BookCacheOnTitle'."],
+  ['caches of a manager that are not defined yet', managing({ caches: [undefined] }), InvalidCacheClassError, "A cache class is a class that extends InstanceCache, QuerysetCache or one of their kin; received undefined. Is it defined later? Then use the function form, 'caches: () => […]'."],
+  ['an unknown key field of a manager', managing({ keys: ['titel'] }), InvalidKeyFieldError, "Cache Book(titel): 'titel' is neither an attribute nor an association nor a generic foreign key of model Book; did you mean 'title'? (Associations must be declared before setupCache.)"],
+  ['cacheMeta and its manager', (sequelize) => {
+    class BookManager extends ModelCacheManager<Model> { static timeout = 5; }
+    class Book extends withCache(Model) { static cacheMeta = { keys: ['id'], timeout: 6, manager: BookManager }; }
+    Book.init({}, { sequelize, modelName: 'Book' });
+    setupCache(sequelize, { store });
+  }, InvalidOptionError, "'timeout' is declared by model Book and by the manager BookManager of model Book. Declare it in one of them."],
+
   // ---- setupCache ----
+  ['enabled: text', settingUp({ store, enabled: 'false' }), InvalidOptionError, "Option 'enabled' must be true or false; received 'false'."],
   ['setupCache of nothing', () => setupCache(undefined as never, { store }), InvalidOptionError, 'setupCache takes a Sequelize instance, then its options; received undefined.'],
   ['setupCache of a model', (sequelize) => setupCache(book(sequelize) as never, { store }), InvalidOptionError, 'setupCache takes a Sequelize instance, then its options; received the function or class Book.'],
   ['setupCache twice', (sequelize) => { setupCache(sequelize, { store }); setupCache(sequelize, { store }); }, AlreadyCachedError, 'setupCache was called twice for the same Sequelize instance. Call it once; close() it before you set it up anew.'],

@@ -22,11 +22,29 @@ interface UntypedCache {
   readonly getQuery: Lookup<object>;
   readonly getKey: Lookup<string>;
   readonly invalidate: Lookup<Promise<void>>;
+  readonly filter: Lookup<Promise<Model[] | undefined>>;
+  readonly filterQuery: Lookup<{ resolve(options?: object): Promise<unknown> }>;
+  readonly prefetch: (instances?: unknown, associations?: unknown, options?: unknown) => Promise<readonly Model[]>;
+  readonly invalidateWhere: Lookup<Promise<number>>;
+  readonly clear: () => Promise<void>;
 }
 
 /** `withCache` without its types. */
 export function cached(model: unknown, options: unknown): void {
   withCache(model as typeof Model & (new () => Model), options as WithCacheOptions<Model>);
+}
+
+/** Two models of which lists, cached foreign keys and a whole table are declared. */
+export function defineTracks(sequelize: Sequelize) {
+  const options = { timestamps: false };
+  const Album = sequelize.define('Album', { title: DataTypes.STRING }, options);
+  const Track = sequelize.define('Track', { title: DataTypes.STRING, kind: DataTypes.STRING }, options);
+  Track.belongsTo(Album, { as: 'album' });
+  Track.belongsTo(Album, { as: 'bonusOf', foreignKey: 'bonusId' });
+  Album.hasMany(Track, { as: 'tracks', foreignKey: 'albumId' });
+  cached(Track, { keys: ['id'], filters: ['album', ['album', 'kind']], cachedForeignKeys: ['album'] });
+  cached(Album, { keys: ['id'], filters: [[]] });
+  return { Album: Album as unknown as UntypedModel, Track: Track as unknown as UntypedModel };
 }
 
 /** A model with a column of each kind, each a key. */

@@ -216,6 +216,11 @@ class CountOfItsOwn extends QuerysetCountCache<Vote, ['user']> {
 
 const members = { model: Vote, keyFields: ['user'] as const };
 
+class EventsInOrder extends QuerysetCache<Event> {
+  static model = Event;
+  static keyFields = ['code'] as const;
+  static order = ['startsAt'] as const;
+}
 class UnknownOrder extends QuerysetCache<Vote> {
   static model = members.model;
   static keyFields = members.keyFields;
@@ -282,6 +287,9 @@ class NoModel extends QuerysetCache<Vote> {
 
 export function statics(): void {
   for (const right of [HeaviestVotes, WeightOfUser, AllVotes, VoteWithUser, EventOfVote, PhotosOfAll]) registerCache(right);
+  for (const right of [HeaviestVotes, EventsInOrder]) registerCache(right);
+  // @ts-expect-error one of several is wrong
+  for (const wrong of [UnknownOrder, EventsInOrder]) registerCache(wrong);
 
   // @ts-expect-error not an attribute
   registerCache(UnknownOrder);
