@@ -156,7 +156,7 @@ export type Target = Post | Photo;
 const target = { type: 'targetType', id: 'targetId', models: () => [Post, Photo] } as const;
 
 /** `Comment.cache` with a method of its own. */
-class CommentManager extends ModelCacheManager<Comment, 'id', 'target', 'target'> {
+class CommentManager extends ModelCacheManager<Comment, 'id', 'target', 'target', 'author'> {
   /** The comments on a target with their authors, the oldest first: two round trips, whatever their number. */
   async thread(of: Target): Promise<readonly Comment[]> {
     const comments = await this.filter({ target: of });

@@ -17,7 +17,7 @@ import {
   type ReadOptions,
   type Runnable,
 } from '../../src/index.js';
-import type { AnyCache, ModelName } from './models.js';
+import type { AnyCache, ModelName } from './names.js';
 
 /** The key fields that a model is listed by. Without any: the whole table. */
 export const filters: Readonly<Record<ModelName, readonly (readonly string[])[]>> = {

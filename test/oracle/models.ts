@@ -5,24 +5,11 @@
  * A function of the Sequelize instance, because two instances in one process stand for two processes.
  */
 import { DataTypes, type Model, type ModelStatic, type Sequelize, type WhereOptions } from 'sequelize';
-import { InstanceCache, withCache, type CacheClass, type CacheQuery, type ReadOptions } from '../../src/index.js';
+import { InstanceCache, withCache, type CacheClass } from '../../src/index.js';
+import type { AnyCache, ModelName } from './names.js';
 import { cachedForeignKeys, defineFamily, familyClasses, filters, type ClassName, type Member } from './family.js';
 
-/** The manager of a model, whatever its declared keys. */
-export interface AnyCache {
-  get(key: unknown, options?: ReadOptions): Promise<Model>;
-  getOrNone(key: unknown, options?: ReadOptions): Promise<Model | null | undefined>;
-  getMany(keys: readonly unknown[], options?: ReadOptions): Promise<(Model | null | undefined)[]>;
-  getQuery(key: unknown): CacheQuery<Model>;
-  filter(params: unknown, options?: ReadOptions): Promise<Model[] | undefined>;
-  filterQuery(params: unknown): CacheQuery<Model[]>;
-  prefetch(instances: readonly Model[], associations: readonly string[], options?: ReadOptions): Promise<readonly Model[]>;
-  invalidate(instanceOrKey: unknown): Promise<void>;
-  invalidateWhere(where: WhereOptions): Promise<number>;
-  clear(): Promise<void>;
-}
-
-export type ModelName = 'User' | 'Post' | 'Article' | 'Avatar' | 'Vote' | 'Country' | 'Group' | 'Membership';
+export type { AnyCache, ModelName } from './names.js';
 
 /** In the order in which tables refer to each other. */
 export const modelNames: readonly ModelName[] = ['Country', 'User', 'Post', 'Article', 'Avatar', 'Group', 'Membership', 'Vote'];

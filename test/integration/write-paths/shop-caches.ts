@@ -17,7 +17,7 @@ import {
   type CacheClass,
   type JsonValue,
 } from '../../../src/index.js';
-import type { ShopName } from './shop.js';
+import type { ShopName } from './shop-names.js';
 
 /** How a lookup comes from a row to the rows of another table. */
 export interface Via {

@@ -4,14 +4,11 @@
  */
 import { DataTypes, type Model, type ModelStatic, type Sequelize, type WhereOptions } from 'sequelize';
 import { DoesNotExist, InstanceCache, registerCache, withCache, type CacheClass, type ReadOptions } from '../../../src/index.js';
-import { defineWorld, modelNames as oracleNames, type AnyCache } from '../../oracle/models.js';
+import { defineWorld, type AnyCache } from '../../oracle/models.js';
 import { familyOn, type Via } from './shop-caches.js';
+import { moreNames, shopNames, type ShopName } from './shop-names.js';
 
-const moreNames = ['Item', 'Profile', 'Page', 'Reply', 'Shelf', 'Box', 'Thing', 'Town', 'Score'] as const;
-
-export const shopNames = [...oracleNames, ...moreNames] as const;
-
-export type ShopName = (typeof shopNames)[number];
+export { shopNames, type ShopName } from './shop-names.js';
 
 /** A value of a key field's column. */
 export type Value = string | number | boolean | null;
