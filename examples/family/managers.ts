@@ -50,7 +50,7 @@ async function main(): Promise<void> {
     }
   }
   class Guest extends Model {}
-  assert.throws(() => withCache(Guest, { manager: Careless }), /has a method 'clear'.*Give it another name/);
+  assert.throws(() => withCache(Guest, { manager: Careless }), /has a member 'clear'.*Give it another name/);
 
   await cache.close();
   await sequelize.close();
