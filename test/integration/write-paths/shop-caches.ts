@@ -88,7 +88,7 @@ function listsOn(models: Models): FamilyMember[] {
     static model = Membership;
     static keyFields = ['group', 'role'];
   }
-  class UsersOfCity extends QuerysetCache<Model> {
+  class ShopUsersOfCity extends QuerysetCache<Model> {
     static model = User;
     static keyFields = ['city'];
   }
@@ -149,7 +149,7 @@ function listsOn(models: Models): FamilyMember[] {
     list('Vote', VotesOnTarget),
     list('Vote', VotesOfUserOnTarget),
     list('Membership', MembersWithRole),
-    list('User', UsersOfCity),
+    list('User', ShopUsersOfCity),
     list('User', FirstUsersOfCity),
     list('Group', AllGroups),
     list('Country', CountriesOfSize),
@@ -252,7 +252,7 @@ const toBoxesAndThings: Via = { model: 'Box', from: 'id', to: 'shelfId', then: [
 
 function relatedOn(models: Models): FamilyMember[] {
   const { User, Post, Group, Membership, Page, Shelf, Thing, Town } = models;
-  class AuthorOfPost extends RelatedInstanceCache<Model, Model> {
+  class ShopAuthorOfPost extends RelatedInstanceCache<Model, Model> {
     static model = Post;
     static keyFields = ['code'];
     static relation = 'author';
@@ -302,12 +302,12 @@ function relatedOn(models: Models): FamilyMember[] {
     static keyFields = ['published'];
     static relation = 'author';
   }
-  class GroupsOfUser extends RelatedQuerysetCache<Model, Model> {
+  class ShopGroupsOfUser extends RelatedQuerysetCache<Model, Model> {
     static model = User;
     static keyFields = ['username'];
     static relation = 'groups';
   }
-  class UsersOfGroup extends RelatedQuerysetCache<Model, Model> {
+  class ShopUsersOfGroup extends RelatedQuerysetCache<Model, Model> {
     static model = Group;
     static keyFields = ['label'];
     static relation = 'users';
@@ -339,7 +339,7 @@ function relatedOn(models: Models): FamilyMember[] {
     };
   };
   return [
-    related('Post', AuthorOfPost, toAuthor),
+    related('Post', ShopAuthorOfPost, toAuthor),
     related('Post', ProfileOfAuthor, { ...toAuthor, then: [toProfile] }),
     related('Thing', ShelfOfThing, { model: 'Box', from: 'boxId', to: 'id', then: [{ model: 'Shelf', from: 'shelfId', to: 'id' }] }),
     related('Town', CountryOfTown, { model: 'Country', from: 'countryCode', to: 'code' }),
@@ -349,8 +349,8 @@ function relatedOn(models: Models): FamilyMember[] {
     related('Shelf', ThingsOfShelf, toBoxesAndThings),
     related('User', ProfilesOfCity, toProfile),
     related('Post', AuthorsOfPublished, toAuthor),
-    related('User', GroupsOfUser, toGroups),
-    related('Group', UsersOfGroup, toUsers),
+    related('User', ShopGroupsOfUser, toGroups),
+    related('Group', ShopUsersOfGroup, toUsers),
     related('Membership', GroupsOfMember, toGroup),
     related('Membership', MembersOfGroup, toUser),
   ];
@@ -381,7 +381,7 @@ function reached(rows: readonly Model[], names: readonly string[]): Model[] {
 
 function includingOn(models: Models): FamilyMember[] {
   const { User, Post, Group, Shelf } = models;
-  class PostWithAuthor extends InstanceCache<Model> {
+  class ShopPostWithAuthor extends InstanceCache<Model> {
     static model = Post;
     static keyFields = ['code'];
     static include = [{ association: 'author', include: ['profile'] }];
@@ -396,7 +396,7 @@ function includingOn(models: Models): FamilyMember[] {
     static keyFields = ['username'];
     static include = ['groups', 'profile', 'posts'];
   }
-  class GroupWithUsers extends InstanceCache<Model> {
+  class ShopGroupWithUsers extends InstanceCache<Model> {
     static model = Group;
     static keyFields = ['label'];
     static include = [{ association: 'users', include: ['avatars'] }];
@@ -409,9 +409,9 @@ function includingOn(models: Models): FamilyMember[] {
     actual: (where) => models[model].findOne({ where, include: include(), transaction: null }),
   });
   return [
-    including('Post', PostWithAuthor, [{ ...toAuthor, then: [toProfile] }], () => [nestedInclude(['author', 'profile'])]),
+    including('Post', ShopPostWithAuthor, [{ ...toAuthor, then: [toProfile] }], () => [nestedInclude(['author', 'profile'])]),
     including('Shelf', ShelfWithBoxes, [toBoxesAndThings], () => [nestedInclude(['boxes', 'things'])]),
     including('User', UserWithGroups, [toGroups, toProfile, toPosts], () => ['groups', 'profile', 'posts']),
-    including('Group', GroupWithUsers, [{ ...toUsers, then: [{ ...toUser, then: [toAvatars] }] }], () => [nestedInclude(['users', 'avatars'])]),
+    including('Group', ShopGroupWithUsers, [{ ...toUsers, then: [{ ...toUser, then: [toAvatars] }] }], () => [nestedInclude(['users', 'avatars'])]),
   ];
 }
