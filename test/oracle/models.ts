@@ -35,8 +35,11 @@ export interface World {
   readonly classes: Readonly<Record<ClassName, CacheClass>>;
 }
 
-/** Defines everything anew for this Sequelize instance. */
-export function defineWorld(sequelize: Sequelize): World {
+/**
+ * Defines everything anew for this Sequelize instance.
+ * @param options with `family: false` without lists, results and relations, for tests that have their own
+ */
+export function defineWorld(sequelize: Sequelize, { family: withFamily = true }: { readonly family?: boolean } = {}): World {
   const plain = { timestamps: false };
   const User = sequelize.define(
     'User',
@@ -140,11 +143,13 @@ export function defineWorld(sequelize: Sequelize): World {
     plain,
   );
 
-  // A reference by text: what it leads to is a matter of collation.
-  User.belongsTo(Country, { as: 'country', foreignKey: 'countryCode' });
-  Country.hasMany(User, { as: 'users', foreignKey: 'countryCode' });
-  // The default scope's order says which of several users it is.
-  Country.hasOne(User, { as: 'leader', foreignKey: 'countryCode' });
+  if (withFamily) {
+    // A reference by text: what it leads to is a matter of collation.
+    User.belongsTo(Country, { as: 'country', foreignKey: 'countryCode' });
+    Country.hasMany(User, { as: 'users', foreignKey: 'countryCode' });
+    // The default scope's order says which of several users it is.
+    Country.hasOne(User, { as: 'leader', foreignKey: 'countryCode' });
+  }
   User.hasMany(Post, { as: 'posts', foreignKey: 'authorId' });
   Post.belongsTo(User, { as: 'author', foreignKey: 'authorId' });
   User.hasMany(Avatar, { as: 'avatars', foreignKey: 'userId', onDelete: 'CASCADE' });
@@ -180,9 +185,9 @@ export function defineWorld(sequelize: Sequelize): World {
   const models = { User, Post, Article, Avatar, Group, Membership, Vote, Country };
   const classes = familyClasses(models);
   const family = (model: ModelName, ...more: readonly CacheClass[]) => ({
-    filters: filters[model] as readonly never[],
-    cachedForeignKeys: cachedForeignKeys[model] ?? [],
-    caches: [...more, ...Object.values(classes).filter((cacheClass) => cacheClass.model === models[model])],
+    filters: withFamily ? (filters[model] as readonly never[]) : [],
+    cachedForeignKeys: withFamily ? (cachedForeignKeys[model] ?? []) : [],
+    caches: [...more, ...(withFamily ? Object.values(classes).filter((cacheClass) => cacheClass.model === models[model]) : [])],
   });
   // Sequelize's untyped models take any key fields; `AnyCache` says what the oracle calls.
   const caches: Record<ModelName, unknown> = {
@@ -210,7 +215,7 @@ export function defineWorld(sequelize: Sequelize): World {
     models,
     caches: caches as Record<ModelName, AnyCache>,
     classes,
-    members: defineFamily(models, caches as Record<ModelName, AnyCache>, classes),
+    members: withFamily ? defineFamily(models, caches as Record<ModelName, AnyCache>, classes) : {},
     custom: {
       PrimaryAvatarOfUser: {
         model: 'Avatar',

@@ -97,7 +97,7 @@ const filters: Readonly<Partial<Record<ShopName, readonly (readonly string[])[]>
 
 /** Defines everything anew for this Sequelize instance. */
 export function defineShop(sequelize: Sequelize): Shop {
-  const world = defineWorld(sequelize);
+  const world = defineWorld(sequelize, { family: false });
   const { User, Country } = world.models;
   const plain = { timestamps: false };
   const id = { type: DataTypes.INTEGER, primaryKey: true, autoIncrement: true };
