@@ -29,12 +29,14 @@ class Language extends Model<InferAttributes<Language>, InferCreationAttributes<
   declare name: string;
 }
 
+@registerCache
 class CountryOfPerson extends RelatedInstanceCache<Person, Country, ['name']> {
   static model = Person;
   static keyFields = ['name'] as const;
   static relation = 'city.country';
 }
 
+@registerCache
 class LanguagesOfPerson extends RelatedQuerysetCache<Person, Language, ['name']> {
   static model = Person;
   static keyFields = ['name'] as const;
@@ -42,13 +44,12 @@ class LanguagesOfPerson extends RelatedQuerysetCache<Person, Language, ['name']>
 }
 
 /** The other direction. */
+@registerCache
 class SpeakersOfLanguage extends RelatedQuerysetCache<Language, Person, ['name']> {
   static model = Language;
   static keyFields = ['name'] as const;
   static relation = 'people';
 }
-
-[CountryOfPerson, LanguagesOfPerson, SpeakersOfLanguage].forEach((cacheClass) => registerCache(cacheClass));
 
 async function main(): Promise<void> {
   const sequelize = new Sequelize(await emptyDatabase());
