@@ -16,15 +16,19 @@ export interface Image {
 /** Whether the dialect has row locks, so that what is read inside a transaction stays so until its end. */
 export const hasRowLocks = (sequelize: Sequelize): boolean => ['mysql', 'mariadb'].includes(sequelize.getDialect());
 
+/** Whether rows are locked until the transaction ends. What is not locked is read as the transaction sees it, without waiting. */
+export type RowLock = 'lock' | 'no lock';
+
 /**
- * The rows of a condition (in column names), locked until the transaction ends; `undefined` if
- * there are more than `most`, or one without a canonical primary key.
+ * The rows of a condition (in column names); `undefined` if there are more than `most`, or one
+ * without a canonical primary key.
  */
 export async function imagesWhere(
   bound: BoundModel,
   where: WhereOptions | undefined,
   most: number,
   transaction: Transaction | null,
+  rowLock: RowLock,
 ): Promise<readonly Image[] | undefined> {
   const { cached, all } = bound;
   const names = new Set([...cached.primaryKey, ...all.flatMap((cache) => cache.columns)].map(({ name }) => name));
@@ -38,7 +42,7 @@ export async function imagesWhere(
     paranoid: false,
     useMaster: true,
     transaction,
-    ...(transaction !== null && hasRowLocks(cached.sequelize) ? { lock: Transaction.LOCK.UPDATE } : {}),
+    ...(rowLock === 'lock' && transaction !== null && hasRowLocks(cached.sequelize) ? { lock: Transaction.LOCK.UPDATE } : {}),
   };
   const rows = (await model.findAll(options)) as unknown as readonly Readonly<Record<string, unknown>>[];
   if (rows.length > most) return undefined;
@@ -51,11 +55,12 @@ export async function imagesWhere(
   return images;
 }
 
-/** The rows with these primary keys, locked until the transaction ends. */
+/** The rows with these primary keys. */
 export async function imagesOf(
   bound: BoundModel,
   primaryKeys: readonly (readonly Canonical[])[],
   transaction: Transaction | null,
+  rowLock: RowLock,
 ): Promise<readonly Image[] | undefined> {
   if (primaryKeys.length === 0) return [];
   const columns = bound.cached.primaryKey;
@@ -64,7 +69,7 @@ export async function imagesOf(
     column !== undefined && more.length === 0
       ? { [column.name]: { [Op.in]: primaryKeys.map(([value]) => column.key.queryValue(value as string)) } }
       : { [Op.or]: primaryKeys.map((values) => whereOf(columns, values)) };
-  return imagesWhere(bound, where, primaryKeys.length, transaction);
+  return imagesWhere(bound, where, primaryKeys.length, transaction, rowLock);
 }
 
 /**
@@ -128,6 +133,8 @@ export class StatementTransaction {
 
   /** Never rejects: it follows an error that the caller has to see. */
   async rollback(): Promise<void> {
+    // A deadlock: Sequelize has done it.
+    if ((this.transaction as { readonly finished?: string }).finished !== undefined) return;
     try {
       await this.#run('ROLLBACK');
     } catch (cause) {

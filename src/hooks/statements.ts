@@ -18,7 +18,7 @@ import { publish } from '../events.js';
 import { noteWrite } from '../request-cache.js';
 import { dependsOnAfter, Effects } from './effects.js';
 import { canWrite, dropsDatabase, transactionAfter } from './raw-sql.js';
-import { hasRowLocks, imagesOf, imagesWhere, Isolation, StatementTransaction, type Image } from './images.js';
+import { hasRowLocks, imagesOf, imagesWhere, Isolation, StatementTransaction, type Image, type RowLock } from './images.js';
 import { bulkInstances, incrementedColumns, isWrite, planOf, voidCascades, type ModelPlan, type StatementOptions, type WritePlan } from './writes.js';
 
 const hookName = 'sequelize-flash';
@@ -57,6 +57,8 @@ export class Statements {
   readonly #coherence: Coherence;
   readonly #rowLimit: number;
   readonly #inFlight = new WeakMap<object, InFlight>();
+  /** Statements that failed: `afterQuery` is not told. */
+  readonly #failed = new WeakSet<object>();
   /** What the transactions will change when they commit. */
   readonly #pending = new WeakMap<Transaction, Effects>();
   readonly #ended = ended;
@@ -137,10 +139,10 @@ export class Statements {
         this.#registry.recompute(effects.resets);
         return;
       }
-      if (root !== undefined) await this.#afterInTransaction(statement, plan, root, options.transaction ?? root);
+      if (root !== undefined) await this.#afterInTransaction(statement, plan, root, options.transaction ?? root, this.#failed.has(query) ? 'no lock' : 'lock');
       else if (own !== undefined) await this.#afterOwnTransaction(statement, plan, own);
       else {
-        await this.#readLater(statement, plan, null);
+        await this.#readLater(statement, plan, null, 'no lock');
         await this.#release(write, connectionOf(query), effects.affected);
       }
       if (root === undefined || plan.commits) {
@@ -268,7 +270,9 @@ export class Statements {
   async #afterOwnTransaction(statement: InFlight, plan: WritePlan, own: StatementTransaction): Promise<void> {
     const { effects, write } = statement;
     try {
-      await this.#readLater(statement, plan, own.transaction);
+      // The rows that it wrote are its own until the commit. Others, after a failure, must not be
+      // waited for: a deadlock here would undo a statement that has succeeded.
+      await this.#readLater(statement, plan, own.transaction, 'no lock');
       await write?.mark(effects.affected);
     } catch (error) {
       await own.rollback();
@@ -301,20 +305,38 @@ export class Statements {
       noteWrite(this.#registry);
     }
     this.#inFlight.set(query, { plan, effects: plan.effects, root, before, write, own: undefined, unlock: undefined });
+    if (plan.models.some(({ readAfter }) => readAfter)) this.#noteFailure(query);
   }
 
+  #noteFailure(query: object): void {
+    const run = Reflect.get(query, 'run') as (...parameters: readonly unknown[]) => Promise<unknown>;
+    Reflect.set(query, 'run', async (...parameters: readonly unknown[]) => {
+      try {
+        return await run.call(query, ...parameters);
+      } catch (error) {
+        this.#failed.add(query);
+        throw error;
+      }
+    });
+  }
+
+  /**
+   * @param rowLock rows that the statement wrote are locked anyway; to read them without a lock
+   *   would take the transaction's snapshot, before the user's first read does
+   */
   async #afterInTransaction(
     statement: InFlight,
     plan: WritePlan,
     root: Transaction,
     transaction: Transaction,
+    rowLock: RowLock,
   ): Promise<void> {
     const finished = (root as { readonly finished?: string }).finished !== undefined;
     if (finished) {
       // Rolled back by a deadlock: nothing that it did is there, and nothing can be read in it.
       for (const { bound } of plan.models) if (plan.commits) statement.effects.table(bound);
     } else {
-      await this.#readLater(statement, plan, transaction);
+      await this.#readLater(statement, plan, transaction, rowLock);
     }
     this.#pendingOf(root, statement.effects);
     await this.#release(statement.write, connectionOf(transaction));
@@ -427,8 +449,8 @@ export class Statements {
       const { bound, primaryKeys, where } = model;
       const images =
         primaryKeys === undefined
-          ? await imagesWhere(bound, where, this.#rowLimit, transaction)
-          : await imagesOf(bound, primaryKeys, transaction);
+          ? await imagesWhere(bound, where, this.#rowLimit, transaction, 'lock')
+          : await imagesOf(bound, primaryKeys, transaction, 'lock');
       found.set(model, images);
       if (images === undefined) {
         plan.effects.table(bound);
@@ -443,7 +465,7 @@ export class Statements {
   }
 
   /** Ids that the database chose, and rows as they are after the statement. */
-  async #readLater({ before, effects }: InFlight, plan: WritePlan, transaction: Transaction | null): Promise<void> {
+  async #readLater({ before, effects }: InFlight, plan: WritePlan, transaction: Transaction | null, rowLock: RowLock): Promise<void> {
     for (const model of plan.models) {
       const { bound, inserted, readAfter, set } = model;
       const { cached } = bound;
@@ -456,7 +478,7 @@ export class Statements {
         primaryKeys.push(primaryKey);
       }
       if (!readAfter || primaryKeys.length === 0) continue;
-      const images = await this.#imagesAfter(bound, primaryKeys, transaction);
+      const images = await this.#imagesAfter(bound, primaryKeys, transaction, rowLock);
       if (images === undefined || images.some(({ values }) => effects.after(bound, set, values).length > 0)) {
         effects.table(bound);
       }
@@ -467,9 +489,10 @@ export class Statements {
     bound: ModelPlan['bound'],
     primaryKeys: readonly (ModelPlan['primaryKeys'] & object)[number][],
     transaction: Transaction | null,
+    rowLock: RowLock,
   ): Promise<readonly Image[] | undefined> {
     try {
-      return await imagesOf(bound, primaryKeys, transaction);
+      return await imagesOf(bound, primaryKeys, transaction, rowLock);
     } catch (cause) {
       // The statement's own error, if it failed, is the one that the caller has to see.
       publish('error', () => ({ operation: 'read after write', cause }));

@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Sequelize, type Transaction } from 'sequelize';
+import { Sequelize, UniqueConstraintError, type Transaction } from 'sequelize';
 import { setupCache, type FlashCache } from '../../src/index.js';
 import { MemcachedStore } from '../../src/stores/memcached.js';
 import type { CrashOrder, CrashPlace } from '../support/crash-worker.js';
@@ -279,6 +279,51 @@ describe('a database that fails', () => {
       assert.deepEqual(outcomes.map(({ status }) => status).sort(), ['fulfilled', 'rejected']);
       await assertTrue(reader, writer);
       await assertCached();
+    });
+  }
+
+  for (const inTransaction of [false, true]) {
+    it(`two inserts of a key that is there, at the same time${inTransaction ? ', in transactions' : ''}: refused for that, without a deadlock of ours`, async () => {
+      // Each holds a shared lock on the row when it reads what it may have written.
+      const both = new Hold();
+      let met = 0;
+      const errors: unknown[] = [];
+      const note = (error: unknown): unknown => errors.push(error);
+      subscribe('sequelize-flash:error', note);
+      try {
+        for (const stack of [writer, reader]) {
+          let inserting = false;
+          stack.before = (sql) => {
+            if (sql.startsWith('INSERT')) inserting = true;
+            if (!inserting || !sql.startsWith('SELECT')) return undefined;
+            inserting = false;
+            met += 1;
+            if (met < 2) return both.here();
+            both.release();
+            return undefined;
+          };
+        }
+        // The team that is not written is the database's to choose, so the row is read.
+        const insert = (stack: Stack, transaction?: Transaction): Promise<unknown> =>
+          stack.models.Row.create({ id: 1, name: 'new', count: 1 } as never, { transaction: transaction ?? null });
+        const outcomes = await Promise.allSettled(
+          [writer, reader].map((stack) =>
+            inTransaction
+              ? stack.sequelize.transaction(async (transaction) => {
+                  await assert.rejects(insert(stack, transaction), UniqueConstraintError);
+                  // Nor has it ended.
+                  await update(stack, 100, stack === writer ? 3 : 4, transaction);
+                })
+              : assert.rejects(insert(stack), UniqueConstraintError),
+          ),
+        );
+        assert.equal(met, 2);
+        assert.deepEqual(outcomes.map((outcome) => (outcome.status === 'rejected' ? String(outcome.reason) : 'right')), ['right', 'right']);
+        assert.deepEqual(errors, []);
+        await assertCached();
+      } finally {
+        unsubscribe('sequelize-flash:error', note);
+      }
     });
   }
 
