@@ -973,18 +973,16 @@ export class Loader {
     });
     const { leases, look, epoch: now } = await this.#leaseRows(model, new Map(lacking), [target], load.since);
     const quiet = now !== undefined && now === epoch;
-    const fills = [this.#fill(load, cache.fingerprint, look, [lookup.values, primaryKeys], cache, primaryKeys.length === 0)];
-    if (!quiet) fills.push(this.#coherence.abandon(leases, look));
-    else {
-      for (const [key, rowLease] of leases) {
-        const row = { ...load, target: key, lease: rowLease, generation: tableGeneration };
-        fills.push(this.#fill(row, model.fingerprint, look, rows.get(key), cache));
-      }
-      this.#listHints.set(lookup.id, { rowKeys: [...rows.keys()], epoch });
-      for (const key of rows.keys()) lookup.page?.wanted.add(key);
-      lookup.page?.epochs.set(model.tableKeys.epoch, epoch);
-    }
-    await Promise.all(fills);
+    await this.#fill(load, cache.fingerprint, look, [lookup.values, primaryKeys], cache, primaryKeys.length === 0);
+    await inParts([...leases], async ([key, rowLease]) => {
+      if (!quiet) await this.#coherence.abandon(new Map([[key, rowLease]]), look);
+      else await this.#fill({ ...load, target: key, lease: rowLease, generation: tableGeneration }, model.fingerprint, look, rows.get(key), cache);
+    });
+    if (!quiet) return;
+    this.#listHints.set(lookup.id, { rowKeys: [...rows.keys()], epoch });
+    // What the next one will look at.
+    for (const key of rows.keys()) lookup.page?.wanted.add(key);
+    lookup.page?.epochs.set(model.tableKeys.epoch, epoch);
   }
 
   /** The index entry led astray: it is replaced as it was seen before the query. */
@@ -1032,27 +1030,23 @@ export class Loader {
     let look: Look | undefined;
     if (early() && wanted.size > 0) {
       const again: string[] = [];
-      await Promise.all(
-        Array.from(wanted.keys(), async (key) => {
-          const lease = await this.#coherence.lease(key, { state: 'absent' });
-          if (lease === undefined) again.push(key);
-          else leases.set(key, lease);
-        }),
-      );
+      await inParts([...wanted.keys()], async (key) => {
+        const lease = await this.#coherence.lease(key, { state: 'absent' });
+        if (lease === undefined) again.push(key);
+        else leases.set(key, lease);
+      });
       if (again.length > 0) {
         // Something stands there: replace it unless it is in use or a value that may still be good.
         look = await this.#coherence.look([...keys(), ...again]);
         const placed = leases.size;
         const seenAt = look;
-        await Promise.all(
-          again.map(async (key) => {
-            const seen = seenAt(key);
-            const { head, refresh } = wanted.get(key) as RowWanted;
-            if (seen.state === 'value' && seen.text.startsWith(head) && !refresh) return;
-            const lease = await this.#coherence.lease(key, seen);
-            if (lease !== undefined) leases.set(key, lease);
-          }),
-        );
+        await inParts(again, async (key) => {
+          const seen = seenAt(key);
+          const { head, refresh } = wanted.get(key) as RowWanted;
+          if (seen.state === 'value' && seen.text.startsWith(head) && !refresh) return;
+          const lease = await this.#coherence.lease(key, seen);
+          if (lease !== undefined) leases.set(key, lease);
+        });
         if (leases.size > placed) look = undefined;
       }
     }
@@ -1194,6 +1188,14 @@ interface IndexPlan {
   readonly body: readonly unknown[] | undefined;
   /** The index entry's body. */
   readonly index: readonly unknown[] | undefined;
+}
+
+/** The most operations on rows that one load sends at the same time: what is too much at once the store refuses, to others too. */
+const longestPart = 500;
+
+/** Does something for each item, for so many at a time. */
+async function inParts<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  for (let from = 0; from < items.length; from += longestPart) await Promise.all(items.slice(from, from + longestPart).map(work));
 }
 
 /** A list's rows are looked at again so often if a write was finished meanwhile. */

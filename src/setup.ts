@@ -98,7 +98,7 @@ export function setupCache(sequelize: Sequelize, options: SetupOptions = {}): Fl
     close: (flushMs = 2000) => {
       closed ??= (async () => {
         statements.detach();
-        await registry.settled();
+        await registry.settled(flushMs);
         registry.dispose();
         return coherence.close(flushMs);
       })();

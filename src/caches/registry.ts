@@ -272,9 +272,14 @@ export class Registry {
     }
   }
 
-  /** Resolves when nothing is being computed anew. */
-  async settled(): Promise<void> {
-    while (this.#recomputing.size > 0) await Promise.all(this.#recomputing);
+  /** Waits until nothing is being computed anew, for at most `milliseconds`. Nobody waits for it but `close()`. */
+  async settled(milliseconds: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const over = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, milliseconds);
+    });
+    await Promise.race([Promise.all(this.#recomputing), over]);
+    clearTimeout(timer);
   }
 
   /**
@@ -342,7 +347,8 @@ export class Registry {
     if (typeof where !== 'object' || (where as unknown) === null) {
       throw new InvalidOptionError(`${cached.name}.cache.invalidateWhere takes a condition, as findAll's 'where'; received ${show(where)}. For the whole table use clear().`);
     }
-    const names = [...new Set([...cached.primaryKey, ...all.flatMap(({ columns }) => columns)].map(({ name }) => name))];
+    const every = [...all, ...timed];
+    const names = [...new Set([...cached.primaryKey, ...every.flatMap(({ columns }) => columns)].map(({ name }) => name))];
     const order = cached.primaryKey.map(({ name }) => name);
     let count = 0;
     let after: WhereOptions | undefined;
@@ -359,14 +365,14 @@ export class Registry {
       } as object)) as unknown as readonly Readonly<Record<string, unknown>>[];
       const affected = new Map<string, Target>();
       for (const row of rows) {
-        for (const cache of [...all, ...timed]) {
+        for (const cache of every) {
           const values = canonicalValues(cache.columns, ({ name }) => row[name]);
-          if (values === undefined) affected.set(cached.tableKeys.generation, cached.tableKeys);
+          if (values === undefined) affected.set(cache.stamps.at(-1) as string, cached.tableKeys);
           else affected.set(cache.keyFor(values), cached.tableKeys);
         }
       }
       // What results depended on before is not known.
-      if (count === 0) for (const { kind, stamps } of all) if (kind === 'result') affected.set(stamps.at(-1) as string, cached.tableKeys);
+      if (count === 0) for (const { kind, stamps } of every) if (kind === 'result') affected.set(stamps.at(-1) as string, cached.tableKeys);
       await this.#void(affected);
       count += rows.length;
       const last = rows.at(-1);

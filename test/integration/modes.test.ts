@@ -222,6 +222,20 @@ for (const name of backendNames) {
       assert.equal((read as unknown as Row).points, 9);
     });
 
+    it('RESET: close() waits for what is computed anew no longer than for what is undelivered', { skip: name !== 'mariadb' && 'needs a second process' }, async () => {
+      const sequelize = backend.another();
+      const third = define(sequelize);
+      const cache = setupCache(sequelize, { store: memcachedStore(), prefix: `closing-${String(process.pid)}` });
+      await new third.ResetSum(team).resolve();
+      const held = new Hold();
+      third.hold.now = held;
+      await third.Player.create({ team, points: 10 });
+      await held.reached;
+      // It is never let go before close() has returned.
+      assert.equal(await cache.close(50), 0);
+      held.release();
+    });
+
     it('OFF: no write changes it; a version does', async () => {
       const row = await models.Player.findOne({ where: { team, points: 1 }, rejectOnEmpty: true });
       const read = async (): Promise<unknown> => [await new models.OffSum(team).resolve(), ((await new models.OffPlayer(row.id).resolve()) as unknown as Row).points];

@@ -140,6 +140,21 @@ for (const name of backendNames) {
       assert.deepEqual(((await read(emma)) as unknown[]).slice(1), [true, 3, 3]);
     });
 
+    it('a list of more rows than the store takes at once is cached, and leaves room for others', async () => {
+      const rows = Array.from({ length: 12_000 }, (_, at) => ({ userId: emma.id, kind: 'many', weight: at }));
+      for (let from = 0; from < rows.length; from += 3000) await Vote.bulkCreate(rows.slice(from, from + 3000));
+      const failures: unknown[] = [];
+      const listen = (message: unknown): void => void failures.push(message);
+      subscribe('sequelize-flash:error', listen);
+      try {
+        assert.equal((await Vote.cache.filter({ user: emma })).length, 12_000);
+        assert.equal((await costing(backend, { sql: 0 }, () => Vote.cache.filter({ user: emma }))).length, 12_000);
+      } finally {
+        unsubscribe('sequelize-flash:error', listen);
+      }
+      assert.deepEqual(failures, []);
+    });
+
     it('a list is one moment: what one transaction changes in two rows is seen whole or not at all', async () => {
       const sum = async (): Promise<number> => (await Vote.cache.filter({ user: bill })).reduce((total, { weight }) => total + weight, 0);
       assert.equal(await sum(), 6);
