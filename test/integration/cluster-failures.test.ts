@@ -55,7 +55,7 @@ async function newTable(): Promise<string> {
 function open(t: TestContext, table: string, servers: string | readonly string[], options: StackOptions = {}): Stack {
   const { username, password, host, port, database } = backend.sequelize.config as unknown as Readonly<Record<string, string>>;
   const url = `mysql://${username ?? ''}:${password ?? ''}@${host ?? ''}:${port ?? ''}/${database ?? ''}`;
-  const sequelize = new Sequelize(url, { dialect: 'mysql', logging: false, pool: { max: 2 } });
+  const sequelize = new Sequelize(url, { dialect: 'mysql', logging: false, pool: { max: 2, idle: 300, evict: 100 } });
   let statements = 0;
   beforeStatements(sequelize, (sql) => {
     statements += 1;
