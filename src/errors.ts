@@ -79,6 +79,16 @@ export class UnknownKeyFieldError extends FlashError {
 /** The value of a key field is `undefined`, or does not fit the column's type. */
 export class InvalidKeyValueError extends FlashError {
   readonly code = 'FLASH_INVALID_KEY_VALUE';
+  /**
+   * Whether it is a text that is no value of the column, or a number such as `NaN` that `Number` makes
+   * of one: an id out of a URL, say. No row has it, so that `getOr404` takes it for "not found".
+   */
+  readonly unreadable: boolean;
+
+  constructor(message: string, options?: { readonly unreadable?: boolean }) {
+    super(message);
+    this.unreadable = options?.unreadable ?? false;
+  }
 }
 
 /** An instance was passed whose model is not the one that the key field refers to. */
@@ -168,8 +178,9 @@ export class NotFoundError extends DoesNotExist {
   /** http-errors' flag: the message may be shown to the client. */
   readonly expose = true;
 
-  constructor(message?: string) {
+  constructor(message?: string, options?: { readonly cause?: unknown }) {
     super(message);
     this.name = 'NotFoundError';
+    if (options?.cause !== undefined) Object.defineProperty(this, 'cause', { value: options.cause, configurable: true, writable: true });
   }
 }

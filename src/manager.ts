@@ -64,7 +64,13 @@ export class Manager {
   }
 
   async getOr404(key: Parameters, options?: ReadOptions): Promise<Model> {
-    const resolved = this.#resolve(key);
+    let resolved: Resolved;
+    try {
+      resolved = this.#resolve(key);
+    } catch (cause) {
+      if (!(cause instanceof InvalidKeyValueError && cause.unreadable)) throw cause;
+      throw new NotFoundError(`There is no such ${this.#model.name}.`, { cause });
+    }
     return this.#found(resolved, await this.#read(resolved, options), NotFoundError);
   }
 

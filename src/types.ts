@@ -328,7 +328,10 @@ export interface CacheManager<M extends Model, S = never, G extends string = nev
     key: KeyLookup<M, S, G>,
     options?: ReadOptions<C>,
   ): Promise<M | null | NotCached<C>>;
-  /** The row with these key values. Rejects with an error of status 404 if there is none. */
+  /**
+   * The row with these key values. Rejects with an error of status 404 if there is none, and none has a
+   * text that is no value of the column, such as the id 'x' in a URL.
+   */
   getOr404(key: KeyLookup<M, S, G>, options?: ReadOptions): Promise<M>;
   /** Many rows in one round trip, in the order asked for, `null` where there is none. */
   getMany<C extends boolean = false>(

@@ -1,7 +1,6 @@
 /** What the routes need of HTTP: who asks, what a body holds, and what becomes of errors. */
 import type { ErrorRequestHandler, Request, RequestHandler, Response } from 'express';
 import { UniqueConstraintError, ValidationError } from 'sequelize';
-import { InvalidKeyValueError } from 'sequelize-flash';
 import { User } from './models.js';
 
 /** An error that says what to answer. */
@@ -95,8 +94,6 @@ export const answerErrors: ErrorRequestHandler = (error: unknown, _request, resp
 function describe(error: unknown): { readonly status: number; readonly message: string } {
   if (error instanceof UniqueConstraintError) return { status: 409, message: `${Object.keys(error.fields).join(', ')}: taken already.` };
   if (error instanceof ValidationError) return { status: 422, message: error.errors.map(({ message }) => message).join(' ') };
-  // Such as the id 'x' in a path: no row has it.
-  if (error instanceof InvalidKeyValueError) return { status: 404, message: 'There is no such thing.' };
   // NotFoundError of getOr404, HttpError, and the errors of express.json.
   if (error instanceof Error && 'status' in error && typeof error.status === 'number' && error.status < 500) {
     return { status: error.status, message: error.message };

@@ -4,7 +4,7 @@
  */
 import { Model, type ModelStatic } from 'sequelize';
 import { InvalidKeyFieldError, InvalidKeyValueError, UnknownTargetTypeError } from '../errors.js';
-import { misfit, type Canonical } from '../entries/key-types.js';
+import { isUnreadable, misfit, type Canonical } from '../entries/key-types.js';
 import { isKeyColumn, type Column, type KeyColumn } from '../models/columns.js';
 import { show } from '../options.js';
 import { isInstanceOf, valueOfInstance } from './instances.js';
@@ -78,7 +78,9 @@ export class GenericForeignKey {
     // The id column holds ids of several models, often as text.
     const text = this.id.key.kind === 'text' && (typeof value === 'number' || typeof value === 'bigint') ? String(value) : value;
     const canonical = this.id.key.canonical(text);
-    if (canonical === undefined || canonical === null) throw new InvalidKeyValueError(misfit(`${this.#label}: the id`, this.id.key.expects, value));
+    if (canonical === undefined || canonical === null) {
+      throw new InvalidKeyValueError(misfit(`${this.#label}: the id`, this.id.key.expects, value), { unreadable: isUnreadable(this.id.key, value) });
+    }
     return canonical;
   }
 }

@@ -6,7 +6,7 @@
  */
 import { Model, type BelongsTo, type ModelStatic } from 'sequelize';
 import { InvalidKeyFieldError, InvalidKeyValueError, WrongModelError } from '../errors.js';
-import { misfit, type Canonical } from '../entries/key-types.js';
+import { isUnreadable, misfit, type Canonical } from '../entries/key-types.js';
 import { isKeyColumn, type Column, type KeyColumn } from '../models/columns.js';
 import type { GenericForeignKeys } from './generic-foreign-keys.js';
 import { valueOfInstance } from './instances.js';
@@ -140,7 +140,7 @@ function readScalar(label: string, column: KeyColumn, expects: string, value: un
     throw new WrongModelError(`Key field ${label} must be ${expects}; received an instance of ${value.constructor.name}.`);
   }
   const canonical = column.key.canonical(value);
-  if (canonical === undefined) throw new InvalidKeyValueError(misfit(label, expects, value));
+  if (canonical === undefined) throw new InvalidKeyValueError(misfit(label, expects, value), { unreadable: isUnreadable(column.key, value) });
   return canonical;
 }
 

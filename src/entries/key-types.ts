@@ -182,6 +182,10 @@ export function sha256(text: string): string {
   return createHash('sha256').update(text).digest('base64url');
 }
 
+/** Whether a value that does not fit is a text, or a number that `Number` may have made of one for a column of numbers. */
+export const isUnreadable = ({ kind }: KeyType, value: unknown): boolean =>
+  typeof value === 'string' || (typeof value === 'number' && kind !== 'text');
+
 /** The message for a value that does not fit. */
 export function misfit(label: string, expects: string, value: unknown): string {
   return value === undefined
