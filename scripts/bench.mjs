@@ -9,7 +9,8 @@ await main(async () => {
   talkOnStderr();
   await ensureInstalled();
   await buildTests();
-  const bench = [join(ROOT, 'build/test/bench/index.js'), ...process.argv.slice(2)];
+  // Heap is compared before and after full collections.
+  const bench = ['--expose-gc', join(ROOT, 'build/test/bench/index.js'), ...process.argv.slice(2)];
   // Every commit reaches the disk, as in production.
   return withServers({ flushLogAtCommit: 1 }, (env) => runVisibly(process.execPath, bench, { env }));
 });

@@ -7,17 +7,23 @@
  *   -- --rounds 5
  *
  * All cases run in one process, in turn. Answers are compared before anything is timed and again
- * after every slice; a wrong one, or SQL in a warm run, ends the run without ratios. The raw client
- * is the `memcached` package with its own default settings, `get` and `JSON.parse`.
+ * after every slice; a wrong one, SQL in a warm run, or a memcached server that is not fresh ends the
+ * run without ratios, and a ratio whose rounds lie too far apart is not printed. The raw client is the
+ * `memcached` package with its own default settings, `get` and `JSON.parse`. What is compared is in
+ * `competitors.ts`: -- --only competitors.
  */
 import { parseArgs } from 'node:util';
+import { Competitors, tableComparisons } from './competitors.js';
 import type { Counts } from './counts.js';
 import { familyComparisons, openFamily } from './family.js';
-import { measure, median, type Comparison, type Plan } from './measure.js';
+import { measure, median, Refused, type Comparison, type Plan } from './measure.js';
+import { MemcachedStats } from './memcached-stats.js';
 import { openPlaces } from './places.js';
 import { RawClient } from './raw-client.js';
-import { ReadBench, readComparisons, rowsFor } from './reads.js';
-import { linesOf, machineOf, markdown, readable, type Result } from './report.js';
+import { ReadBench, readComparisons, rowsFor, warmSubject } from './reads.js';
+import { linesOf, machineOf, markdown, readable, versionsOf, type Result } from './report.js';
+import { meter } from './resources.js';
+import { ShapeBench, shapeComparisons } from './shapes.js';
 import { rowsToWrite, WriteBench, writeComparisons } from './writes.js';
 
 const { values: flags } = parseArgs({
@@ -51,58 +57,83 @@ const isWanted = (name: string): boolean => words.length === 0 || words.some((wo
 const wantedOf = (comparisons: readonly Comparison[]): readonly Comparison[] =>
   comparisons.filter(({ name, of }) => [name, ...of].some(isWanted));
 
-async function main(mysql: string, memcached: string): Promise<void> {
+async function main(mysql: string, memcached: readonly string[]): Promise<void> {
   const reads = wantedOf(readComparisons);
+  // Each is compared with the raw client, which asking for that does not mean.
+  const table = tableComparisons.filter(({ name }) => isWanted(name));
+  const shapes = wantedOf(shapeComparisons);
   const family = wantedOf(familyComparisons);
   const writes = wantedOf(writeComparisons);
-  if (reads.length + family.length + writes.length === 0) {
-    throw new Error(`No line is named like '${words.join("' or '")}'. They are:\n${[...readComparisons, ...familyComparisons, ...writeComparisons].map(({ name }) => name).join('\n')}`);
+  if (reads.length + table.length + shapes.length + family.length + writes.length === 0) {
+    const all = [...readComparisons, ...tableComparisons, ...shapeComparisons, ...familyComparisons, ...writeComparisons];
+    throw new Error(`No line is named like '${words.join("' or '")}'. They are:\n${all.map(({ name }) => name).join('\n')}`);
   }
-  const places = await openPlaces(mysql);
-  const raw = new RawClient(memcached.split(','));
+  const stats = new MemcachedStats(memcached);
+  const closing: (() => void | Promise<void>)[] = [() => stats.close()];
   try {
+    const notFresh = await stats.notFresh();
+    if (notFresh.length > 0) throw new Refused(`No ratio, because ${notFresh.join(', and ')}.`);
+    const places = await openPlaces(mysql);
+    closing.unshift(() => places.close());
+    const raw = new RawClient(memcached);
+    closing.unshift(() => raw.close());
+
     const { version, flushLogAtCommit } = places.server;
     if (flushLogAtCommit !== '1') {
       say(`Note: innodb_flush_log_at_trx_commit is ${flushLogAtCommit}; with 1, as in production, writes cost more by themselves.`);
     }
-    const rowsToRead = reads.length === 0 ? 0 : rowsFor(plan, warmRows);
+    const readsAndTable = [...reads, ...table];
+    const rowsToRead = readsAndTable.length === 0 ? 0 : rowsFor(plan, warmRows);
     const rows = rowsToRead + (writes.length === 0 ? 0 : rowsToWrite);
     say(`loading ${String(rows)} places …`);
     const counts: Counts[] = [];
-    const readBench = reads.length === 0 ? undefined : new ReadBench(await places.table('places', rowsToRead), memcached.split(','), raw, warmRows);
+    const readTable = readsAndTable.length === 0 ? undefined : await places.table('places', rowsToRead);
+    const readBench = readTable === undefined || reads.length === 0 ? undefined : new ReadBench(readTable, memcached, raw, warmRows);
     await readBench?.fillAndVerify();
     counts.push(...((await readBench?.counts()) ?? []));
-    const writeBench = writes.length === 0 ? undefined : new WriteBench(await places.table('written', rowsToWrite), memcached.split(','));
+    const competitors = readTable === undefined ? undefined : new Competitors(warmSubject(readTable, warmRows), memcached);
+    if (competitors !== undefined) closing.unshift(() => competitors.close());
+    await competitors?.fillAndVerify(readsAndTable);
+    const shapeBench = shapes.length === 0 ? undefined : await ShapeBench.open(places, memcached, shapes);
+    if (shapeBench !== undefined) closing.unshift(() => shapeBench.close());
+    const writeBench = writes.length === 0 ? undefined : new WriteBench(await places.table('written', rowsToWrite), memcached);
     counts.push(...((await writeBench?.counts(writes)) ?? []));
-    const familyBench = family.length === 0 ? undefined : await openFamily(places, memcached.split(','));
+    const familyBench = family.length === 0 ? undefined : await openFamily(places, memcached, raw);
     counts.push(...((await familyBench?.counts()) ?? []));
     say('answers are those of Sequelize; measuring …');
     const cases = [
       ...((await readBench?.cases(reads)) ?? []),
+      ...(competitors?.cases(readsAndTable) ?? []),
+      ...(shapeBench?.cases(shapes) ?? []),
       ...(familyBench?.cases(family) ?? []),
       ...((await writeBench?.cases(writes)) ?? []),
     ];
     const measured = await measure(cases, plan);
+    const resources = await meter(cases, plan, measured, () => stats.traffic());
     await writeBench?.verify();
     const result: Result = {
       date: new Date().toISOString().slice(0, 10),
       machine: machineOf({ version, flushLogAtCommit }, await raw.version()),
+      versions: versionsOf(),
       rows,
       rounds: plan.rounds,
-      ratios: linesOf([...reads, ...family, ...writes], measured, counts),
+      ratios: linesOf([...reads, ...shapes, ...family, ...writes], measured, counts),
+      competitors: linesOf(table, measured, counts),
+      resources,
       counts,
       bytes: await readBench?.bytes(),
-      microseconds: Object.fromEntries(measured.map(({ name, rounds }) => [name, median(rounds.flat())])),
+      microseconds: Object.fromEntries(measured.map(({ name, quantities }) => [name, median(quantities.time.flat())])),
     };
     if (flags.json) console.log(JSON.stringify(result));
     else console.log(`${readable(result)}\n\n${markdown(result)}`);
   } finally {
-    raw.close();
-    await places.close();
+    for (const close of closing) await close();
   }
 }
 
-main(url, servers).catch((error: unknown) => {
-  console.error(error);
+main(url, servers.split(',').map((server) => server.trim())).catch((error: unknown) => {
+  // A refusal says what it is about; its cause is the assertion that failed.
+  if (error instanceof Refused) console.error(error.message);
+  else console.error(error);
   process.exitCode = 1;
 });

@@ -20,22 +20,39 @@ export interface Case {
 }
 
 /** Slow cases are measured less often, so that a run ends within minutes. */
-export type Pace = 'every turn' | 'once a round' | 'every second round';
+export type Pace = 'every turn' | 'every second turn' | 'once a round' | 'every second round';
+
+/**
+ * What a slice is measured by, in microseconds.
+ * - `time`: of an operation: the median, or the mean of closed loops
+ * - `cpu`: of all threads of this process, an operation
+ * - `p99`: what 99 % of the operations stayed below
+ */
+export type Quantity = 'time' | 'cpu' | 'p99';
+
+const quantities: readonly Quantity[] = ['time', 'cpu', 'p99'];
 
 /** A comparison of two cases, and what it aims at. */
 export interface Comparison {
   readonly name: string;
-  /** How many times faster or slower: the first case's time over the second's. */
+  /** How many times faster or slower: the first case's quantity over the second's. */
   readonly of: readonly [string, string];
-  readonly says: 'times faster' | 'times the time' | 'times the throughput';
+  readonly says: 'times faster' | 'times the time' | 'times the throughput' | 'times the CPU time' | 'times the 99th percentile';
+  /** @default 'time' */
+  readonly quantity?: Quantity;
   readonly aim?: { readonly least: number } | { readonly most: number };
 }
 
-/** What a case took, by rounds and turns, in microseconds an operation: medians, or means of closed loops. */
+/** What a case took, by quantities, rounds and turns. */
 export interface Measured {
   readonly name: string;
   readonly inFlight: number;
-  readonly rounds: readonly (readonly number[])[];
+  readonly quantities: Readonly<Record<Quantity, readonly (readonly number[])[]>>;
+}
+
+/** Why no ratio is printed. */
+export class Refused extends Error {
+  override readonly name = 'Refused';
 }
 
 /** Median, quartiles and range of the ratios of the rounds. */
@@ -62,36 +79,46 @@ export const operationsOf = ({ rounds, turns, warmUp }: Plan, slice: number): nu
 /**
  * Measures the cases in turn, in small slices, so that whatever else the machine does hits all of
  * them alike. The order changes from turn to turn, so that none always follows the same other one.
+ * @throws Refused when a case gave a wrong answer
  */
 export async function measure(cases: readonly Case[], plan: Plan): Promise<Measured[]> {
   const next = new Map<Case, number>();
-  const rounds = new Map<Case, number[][]>(cases.map((one) => [one, []]));
+  const rounds = new Map<Case, Slice[][]>(cases.map((one) => [one, []]));
   for (let round = -plan.warmUp; round < plan.rounds; round += 1) {
-    const samples = new Map<Case, number[]>(cases.map((one) => [one, []]));
+    const samples = new Map<Case, Slice[]>(cases.map((one) => [one, []]));
     for (let turn = 0; turn < plan.turns; turn += 1) {
       for (const one of shuffled(cases)) {
         if (!isDue(one, round, turn)) continue;
         const first = next.get(one) ?? 0;
         next.set(one, first + one.operations);
-        samples.get(one)!.push(median(await slice(one, first)));
+        samples.get(one)!.push(await sliceOf(one, first));
       }
     }
     if (round < 0) continue;
     for (const one of cases) if (isDue(one, round, 0)) rounds.get(one)!.push(samples.get(one)!);
   }
-  return cases.map((one) => ({ name: one.name, inFlight: one.inFlight ?? 1, rounds: rounds.get(one)! }));
+  return cases.map((one) => {
+    const by = (quantity: Quantity): number[][] => rounds.get(one)!.map((turns) => turns.map((slice) => slice[quantity]));
+    return {
+      name: one.name,
+      inFlight: one.inFlight ?? 1,
+      quantities: Object.fromEntries(quantities.map((quantity) => [quantity, by(quantity)])) as Record<Quantity, number[][]>,
+    };
+  });
 }
 
 const isDue = ({ pace = 'every turn' }: Case, round: number, turn: number): boolean =>
-  pace === 'every turn' || (turn === 0 && (pace === 'once a round' || round % 2 === 0));
+  pace === 'every turn' ||
+  (pace === 'every second turn' ? turn % 2 === 0 : turn === 0 && (pace === 'once a round' || round % 2 === 0));
 
 /**
  * The ratio of two cases: of each turn, whose slices lie close together, then the median of each
  * round, then that of all rounds.
  */
-export function ratioOf(numerator: Measured, denominator: Measured): Ratio {
-  const ratios = numerator.rounds
-    .map((turns, round) => median(turns.map((value, turn) => value / denominator.rounds[round]![turn]!)))
+export function ratioOf(numerator: Measured, denominator: Measured, quantity: Quantity = 'time'): Ratio {
+  const below = denominator.quantities[quantity];
+  const ratios = numerator.quantities[quantity]
+    .map((turns, round) => median(turns.map((value, turn) => value / below[round]![turn]!)))
     .sort((a, b) => a - b);
   return {
     median: median(ratios),
@@ -106,7 +133,7 @@ export function ratioOf(numerator: Measured, denominator: Measured): Ratio {
  * Whether the middle half of the rounds lies so far apart that the ratio says nothing. Of 15 rounds
  * the quartiles are about the limits between which the true median lies with 95 %.
  */
-export const tooWide = ({ lowerQuartile, upperQuartile }: Ratio): boolean => upperQuartile / lowerQuartile > 1.6;
+export const tooWide = ({ lowerQuartile, upperQuartile }: Ratio): boolean => !(upperQuartile / lowerQuartile <= 1.6);
 
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
@@ -114,35 +141,66 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
-/** Microseconds: of each operation, or once the mean of all. */
-async function slice(one: Case, first: number): Promise<number[]> {
-  const { operations, inFlight = 1 } = one;
-  await one.prepare?.(first, operations);
-  const answers = new Array<unknown>(operations);
-  const times: number[] = [];
-  if (inFlight === 1) {
-    for (let i = 0; i < operations; i += 1) {
-      const began = performance.now();
-      answers[i] = await one.run(first + i);
-      times.push((performance.now() - began) * 1000);
-    }
-  } else {
-    let taken = 0;
-    const loop = async (): Promise<void> => {
-      while (taken < operations) {
-        const i = taken;
-        taken += 1;
-        answers[i] = await one.run(first + i);
-      }
-    };
-    const began = performance.now();
-    await Promise.all(Array.from({ length: inFlight }, loop));
-    times.push(((performance.now() - began) * 1000) / operations);
-  }
-  one.after?.();
-  for (let i = 0; i < operations; i += 1) one.check(answers[i], first + i);
-  return times;
+/** What must not be exceeded by more than one in a hundred. */
+export function percentile99(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.ceil(sorted.length * 0.99) - 1]!;
 }
+
+type Slice = Readonly<Record<Quantity, number>>;
+
+async function sliceOf(one: Case, first: number): Promise<Slice> {
+  await one.prepare?.(first, one.operations);
+  const { answers, latencies, elapsed, cpu } = await runSlice(one, first);
+  verify(one, answers, first);
+  return {
+    time: (one.inFlight ?? 1) === 1 ? median(latencies) : elapsed / one.operations,
+    cpu: cpu / one.operations,
+    p99: percentile99(latencies),
+  };
+}
+
+/** The operations of a slice, and nothing else: what they took together, and each, in microseconds. */
+export async function runSlice(
+  { operations, inFlight = 1, run, name }: Case,
+  first: number,
+): Promise<{ readonly answers: readonly unknown[]; readonly latencies: readonly number[]; readonly elapsed: number; readonly cpu: number }> {
+  const answers = new Array<unknown>(operations);
+  const latencies = new Array<number>(operations);
+  let taken = 0;
+  const loop = async (): Promise<void> => {
+    while (taken < operations) {
+      const i = taken;
+      taken += 1;
+      const began = performance.now();
+      answers[i] = await run(first + i);
+      latencies[i] = (performance.now() - began) * 1000;
+    }
+  };
+  try {
+    const usage = process.cpuUsage();
+    const began = performance.now();
+    if (inFlight === 1) await loop();
+    else await Promise.all(Array.from({ length: inFlight }, loop));
+    const elapsed = (performance.now() - began) * 1000;
+    const { user, system } = process.cpuUsage(usage);
+    return { answers, latencies, elapsed, cpu: user + system };
+  } catch (error) {
+    throw new Error(`'${name}' failed.`, { cause: error });
+  }
+}
+
+/** @throws Refused when the slice did what it must not, or an answer is wrong */
+export function verify(one: Case, answers: readonly unknown[], first: number): void {
+  try {
+    one.after?.();
+    for (const [i, answer] of answers.entries()) one.check(answer, first + i);
+  } catch (error) {
+    throw new Refused(`No ratio, because '${one.name}' did not do what it is compared for: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 // A generator of its own, so that the order of the cases is the same in every run.
 let state = 1;

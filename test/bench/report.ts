@@ -1,15 +1,21 @@
 /** The ratios, and how they are printed. */
+import { readFileSync } from 'node:fs';
 import { cpus } from 'node:os';
+import { join } from 'node:path';
+import { caseOf, comparedPackages, competitors, concurrencies, inTable, tableLine } from './competitors.js';
 import type { Counts } from './counts.js';
 import { ratioOf, tooWide, type Comparison, type Measured, type Ratio } from './measure.js';
 import type { Bytes } from './reads.js';
+import type { Resources } from './resources.js';
 
 /** One line of the result. */
 export interface Line {
   readonly name: string;
   readonly says: Comparison['says'];
-  /** `undefined` where the rounds lie too far apart to say anything. */
+  /** `undefined` where it is refused. */
   readonly ratio: Ratio | undefined;
+  /** Why there is no ratio. */
+  readonly refused?: string;
   readonly spread: readonly [lowest: number, highest: number];
   readonly aim: string | undefined;
   readonly met: boolean | undefined;
@@ -31,9 +37,14 @@ export interface Result {
     readonly flushLogAtCommit: string;
     readonly memcached: string;
   };
+  /** Of the packages that are compared. */
+  readonly versions: Readonly<Record<string, string>>;
   readonly rows: number;
   readonly rounds: number;
   readonly ratios: readonly Line[];
+  /** The table of competitors: its lines by their names. */
+  readonly competitors: readonly Line[];
+  readonly resources: readonly Resources[];
   readonly counts: readonly Counts[];
   readonly bytes: Bytes | undefined;
   /** Microseconds an operation, on this machine at this time. */
@@ -52,23 +63,42 @@ export function machineOf(server: { readonly version: string; readonly flushLogA
   };
 }
 
+/** As they are installed here. */
+export function versionsOf(): Record<string, string> {
+  const modules = join(__dirname, '../../../node_modules');
+  return Object.fromEntries(
+    comparedPackages.map((name) => {
+      const { version } = JSON.parse(readFileSync(join(modules, name, 'package.json'), 'utf8')) as { version: string };
+      return [name, version];
+    }),
+  );
+}
+
+/** Why a ratio says nothing; undefined if it says something. */
+export function refusalOf(ratio: Ratio): string | undefined {
+  if (!tooWide(ratio)) return undefined;
+  return `the middle half of its rounds lies between ${two(ratio.lowerQuartile)} and ${two(ratio.upperQuartile)}`;
+}
+
 export function linesOf(comparisons: readonly Comparison[], measured: readonly Measured[], counts: readonly Counts[]): Line[] {
   const named = new Map(measured.map((one) => [one.name, one]));
-  return comparisons.flatMap(({ name, of: [first, second], says, aim }) => {
+  return comparisons.flatMap(({ name, of: [first, second], says, quantity = 'time', aim }) => {
     const [a, b] = [named.get(first), named.get(second)];
     if (a === undefined || b === undefined) return [];
-    const ratio = ratioOf(a, b);
-    const known = tooWide(ratio) ? undefined : ratio;
+    const ratio = ratioOf(a, b, quantity);
+    const refused = refusalOf(ratio);
+    const known = refused === undefined ? ratio : undefined;
     const cost = counts.find((count) => count.case === name);
     return [
       {
         name,
         says,
         ratio: known,
+        ...(refused === undefined ? {} : { refused }),
         spread: [ratio.lowest, ratio.highest] as const,
         aim: aim === undefined ? undefined : 'least' in aim ? `at least ${String(aim.least)}` : `at most ${String(aim.most)}`,
         met: aim === undefined || known === undefined ? undefined : 'least' in aim ? known.median >= aim.least : known.median <= aim.most,
-        rounds: a.rounds.length,
+        rounds: a.quantities[quantity].length,
         ...(cost?.extraSql === undefined ? {} : { cost: { extraSql: cost.extraSql, roundTrips: cost.roundTrips, operations: cost.operations } }),
       },
     ];
@@ -87,16 +117,20 @@ export function readable(result: Result): string {
       (line) => `${line.name.padEnd(wide)}  ${figures(line).padEnd(24)} ${line.says}${costOf(line)}${verdict(line)}`,
     ),
     '',
+    ...plainTable(competitorTable(result, (text) => text.replaceAll('`', ''))),
+    ...refusals(result),
     'of one operation: SQL statements, store round trips (operations)',
     ...result.counts.map(
       (count) =>
         `${count.case.padEnd(wide)}  ${String(count.sql).padStart(3)} SQL  ${String(count.roundTrips).padStart(2)} round trips  (${operationsOf(count)})`,
     ),
     '',
+    ...plainTable(resourceTable(result)),
     ...bytesLines(result),
     `µs an operation (this machine, this run): ${Object.entries(result.microseconds)
       .map(([name, value]) => `${name} ${value.toPrecision(3)}`)
       .join(', ')}`,
+    versionLine(result),
   ].join('\n');
 }
 
@@ -116,14 +150,109 @@ export function markdown(result: Result): string {
       (line) => `| ${line.name} | ${figures(line)} | ${String(line.cost?.extraSql)} | ${String(line.cost?.roundTrips)} | ${aim(line)} |`,
     ),
     '',
+    ...markdownTable(competitorTable(result)),
+    ...refusals(result),
     '| one read | SQL | store round trips |',
     '|---|---|---|',
     ...readsOf(result).map((count) => `| ${count.case} | ${String(count.sql)} | ${String(count.roundTrips)} |`),
     '',
+    ...markdownTable(resourceTable(result)),
     ...bytesLines(result),
     machineLine(result),
+    versionLine(result),
   ].join('\n');
 }
+
+/** The head, and a row for each line. The first column is text. */
+type Cells = readonly (readonly string[])[];
+
+/** Throughput as a multiple of the raw client's, CPU time too; what the others cost with 64 in flight. */
+function competitorTable({ competitors: lines, resources }: Result, titled: (title: string) => string = (title) => title): Cells {
+  if (lines.length === 0) return [];
+  const named = new Map(lines.map((line) => [line.name, line]));
+  const ratio = (name: string): string => {
+    const line = named.get(name);
+    return line === undefined ? '' : figures(line);
+  };
+  const head = [
+    'warm row by primary key',
+    ...concurrencies.map((inFlight) => `throughput, ${String(inFlight)} in flight`),
+    `CPU time, ${String(inTable)} in flight`,
+    'commands',
+    'bytes to memcached',
+    'bytes from it',
+  ];
+  const rows = competitors.map(({ name, title }) => {
+    const used = resources.find((one) => one.case === caseOf(name, inTable));
+    return [
+      titled(title),
+      ...concurrencies.map((inFlight) => ratio(tableLine(name, 'throughput', inFlight))),
+      ratio(tableLine(name, 'CPU time', inTable)),
+      ...(used === undefined ? ['', '', ''] : [three(used.commands), three(used.bytesTo), three(used.bytesFrom)]),
+    ];
+  });
+  return [head, ...rows.filter((cells) => cells.slice(1).some((cell) => cell !== ''))];
+}
+
+function resourceTable({ resources, microseconds }: Result): Cells {
+  if (resources.length === 0) return [];
+  return [
+    [
+      'an operation of',
+      'µs',
+      'CPU µs',
+      'commands',
+      'bytes to memcached',
+      'bytes from it',
+      'heap allocated, bytes',
+      'heap kept, bytes',
+      'ms of GC in 1000',
+      'event-loop delay, p99 ms',
+    ],
+    ...resources.map((one) => [
+      one.case,
+      three(microseconds[one.case]),
+      three(one.cpu),
+      three(one.commands),
+      three(one.bytesTo),
+      three(one.bytesFrom),
+      three(one.allocated),
+      three(one.kept),
+      three(one.garbageCollection),
+      three(one.eventLoopDelay),
+    ]),
+  ];
+}
+
+function plainTable(cells: Cells): string[] {
+  const widths = (cells[0] ?? []).map((_, column) => Math.max(...cells.map((row) => row[column]!.length)));
+  const line = (row: readonly string[]): string =>
+    row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!))).join('  ');
+  return cells.length === 0 ? [] : [...cells.map(line), ''];
+}
+
+function markdownTable([head, ...rows]: Cells): string[] {
+  if (head === undefined) return [];
+  return [`| ${head.join(' | ')} |`, `|${'---|'.repeat(head.length)}`, ...rows.map((row) => `| ${row.join(' | ')} |`), ''];
+}
+
+/** Which ratios are not printed, and why. */
+function refusals({ ratios, competitors: lines }: Result): string[] {
+  const refused = [...ratios, ...lines].filter((line) => line.refused !== undefined);
+  return refused.length === 0 ? [] : ['No ratio, because the rounds lie too far apart:', ...refused.map((line) => `- ${line.name}: ${line.refused!}`), ''];
+}
+
+/** A figure in three digits, none where nothing was measured. */
+function three(value: number | undefined): string {
+  if (value === undefined) return '–';
+  const rounded = Number(value.toPrecision(3));
+  return Math.abs(rounded) < 0.001 ? '0' : String(rounded);
+}
+
+const versionLine = ({ versions }: Result): string =>
+  `Packages: ${Object.entries(versions)
+    .map(([name, version]) => `${name} ${version}`)
+    .join(', ')}.`;
 
 const readsOf = ({ counts }: Result): readonly Counts[] => counts.filter(({ extraSql }) => extraSql === undefined);
 
@@ -131,7 +260,7 @@ const costOf = ({ cost }: Line): string =>
   cost === undefined ? '' : `, +${String(cost.extraSql)} SQL, ${String(cost.roundTrips)} round trips`;
 
 const figures = ({ ratio, spread }: Line): string =>
-  `${ratio === undefined ? 'says nothing' : two(ratio.median)} (${two(spread[0])}–${two(spread[1])})`;
+  `${ratio === undefined ? 'no ratio' : two(ratio.median)} (${two(spread[0])}–${two(spread[1])})`;
 
 const verdict = ({ aim, met }: Line): string =>
   aim === undefined ? '' : `; aim ${aim}: ${met === undefined ? 'unknown' : met ? 'met' : 'NOT MET'}`;

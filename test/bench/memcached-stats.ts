@@ -1,0 +1,126 @@
+/** What memcached itself has counted, read through connections of its own. */
+import type { Socket } from 'node:net';
+import { connectTo } from './pipelined-socket.js';
+
+/** `stats` of one server. */
+export type Stats = ReadonlyMap<string, string>;
+
+/** What came to all servers together, and what went from them. */
+export interface Traffic {
+  /** As memcached counts them: each key of a multi-get is one. */
+  readonly commands: number;
+  readonly bytesTo: number;
+  readonly bytesFrom: number;
+}
+
+/** What memcached counts a command in: reads, writes of any kind, deletions. */
+const commandCounters = ['cmd_get', 'cmd_set', 'cmd_touch', 'cmd_meta', 'delete_hits', 'delete_misses'];
+
+const request = 'stats\r\n';
+const end = 'END\r\n';
+
+/** One connection for each server. */
+export class MemcachedStats {
+  readonly #servers: readonly StatsConnection[];
+
+  constructor(servers: readonly string[]) {
+    this.#servers = servers.map((server) => new StatsConnection(server));
+  }
+
+  /** Why a server is not fresh, for each that is not. */
+  async notFresh(): Promise<readonly string[]> {
+    const all = await Promise.all(this.#servers.map(async (server) => notFresh(server.name, await server.read())));
+    return all.filter((reason) => reason !== undefined);
+  }
+
+  /** So far, without what was asked and answered here. */
+  async traffic(): Promise<Traffic> {
+    const all = await Promise.all(
+      this.#servers.map(async (server) => {
+        const { sent, received } = server;
+        return { stats: await server.read(), sent: sent + request.length, received };
+      }),
+    );
+    const sum = (of: (one: (typeof all)[number]) => number): number => all.reduce((total, one) => total + of(one), 0);
+    return {
+      commands: sum(({ stats }) => commandCounters.reduce((total, name) => total + numberOf(stats, name), 0)),
+      bytesTo: sum(({ stats, sent }) => numberOf(stats, 'bytes_read') - sent),
+      bytesFrom: sum(({ stats, received }) => numberOf(stats, 'bytes_written') - received),
+    };
+  }
+
+  close(): void {
+    for (const server of this.#servers) server.close();
+  }
+}
+
+/** Why a server is not fresh; undefined if it is. What others store there takes room and time. */
+export function notFresh(server: string, stats: Stats): string | undefined {
+  const [items, writes] = [numberOf(stats, 'curr_items'), numberOf(stats, 'cmd_set')];
+  if (items === 0 && writes === 0) return undefined;
+  return `memcached at ${server} is not fresh: it holds ${String(items)} items and has stored ${String(writes)}`;
+}
+
+/** The lines `STAT name value` of a reply. */
+export const parseStats = (reply: string): Stats =>
+  new Map(
+    reply
+      .split('\r\n')
+      .filter((line) => line.startsWith('STAT '))
+      .map((line) => {
+        const [, name = '', ...value] = line.split(' ');
+        return [name, value.join(' ')];
+      }),
+  );
+
+/** A counter that every memcached has, but for those of commands that an older one does not know. */
+function numberOf(stats: Stats, name: string): number {
+  const value = stats.get(name);
+  if (value === undefined && name !== 'cmd_meta') throw new Error(`memcached has no statistic '${name}'.`);
+  return Number(value ?? 0);
+}
+
+class StatsConnection {
+  readonly name: string;
+  /** Bytes. */
+  sent = 0;
+  received = 0;
+  readonly #socket: Socket;
+  #reply = '';
+  #waiter: { resolve(stats: Stats): void; reject(error: Error): void } | undefined;
+
+  constructor(server: string) {
+    this.name = server;
+    this.#socket = connectTo(server);
+    this.#socket.setEncoding('latin1');
+    this.#socket.on('data', (chunk: string) => {
+      this.#reply += chunk;
+      if (!this.#reply.endsWith(end)) return;
+      this.received += this.#reply.length;
+      this.#waiter?.resolve(parseStats(this.#reply));
+      this.#waiter = undefined;
+      this.#reply = '';
+    });
+    const fail = (error: Error): void => {
+      this.#waiter?.reject(error);
+      this.#waiter = undefined;
+    };
+    this.#socket.on('error', fail);
+    this.#socket.on('close', () => {
+      fail(new Error(`memcached at ${server} closed the connection.`));
+    });
+  }
+
+  /** One at a time. */
+  read(): Promise<Stats> {
+    return new Promise((resolve, reject) => {
+      this.#waiter = { resolve, reject };
+      this.sent += request.length;
+      this.#socket.write(request);
+    });
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+}

@@ -1,0 +1,130 @@
+/** What a case takes beside time: commands and bytes of memcached, heap, garbage collection, the event loop. */
+import { monitorEventLoopDelay, PerformanceObserver } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Traffic } from './memcached-stats.js';
+import { median, operationsOf, runSlice, verify, type Case, type Measured, type Plan } from './measure.js';
+
+/** Of one case. */
+export interface Resources {
+  readonly case: string;
+  /** Microseconds of all threads of this process an operation: the median of the timed slices. */
+  readonly cpu: number;
+  /** To memcached an operation; each key of a multi-get is one. */
+  readonly commands: number;
+  readonly bytesTo: number;
+  readonly bytesFrom: number;
+  /** Heap, in bytes an operation; undefined if every slice was interrupted by a collection. */
+  readonly allocated: number | undefined;
+  /** Heap that a full collection leaves, in bytes an operation. */
+  readonly kept: number;
+  /** Milliseconds in 1000 operations. */
+  readonly garbageCollection: number;
+  /** How late the event loop's timers were, in milliseconds: the 99th percentile; undefined if none was due. */
+  readonly eventLoopDelay: number | undefined;
+}
+
+/** So many slices at most, or until this many milliseconds were spent in them. */
+const most = { slices: 20, milliseconds: 120 };
+/** How often the event loop is looked at, in milliseconds. */
+const resolution = 1;
+
+/** More operations than a case can be asked for under a plan, its resources included. */
+export const allOperationsOf = (plan: Plan, slice: number): number => operationsOf(plan, slice) + most.slices * slice;
+
+/** One slice, in `performance.now()` milliseconds. */
+interface Window {
+  readonly began: number;
+  readonly ended: number;
+  /** Bytes. */
+  readonly growth: number;
+}
+
+interface Metered extends Omit<Resources, 'allocated' | 'garbageCollection'> {
+  readonly windows: readonly Window[];
+  readonly slice: number;
+}
+
+/**
+ * Runs some slices more of each case, one case after the other: what is counted here would disturb
+ * what is timed. Needs `node --expose-gc`.
+ * @throws Refused when a case gave a wrong answer
+ */
+export async function meter(
+  cases: readonly Case[],
+  plan: Plan,
+  measured: readonly Measured[],
+  traffic: () => Promise<Traffic>,
+): Promise<Resources[]> {
+  const collect = globalThis.gc;
+  if (collect === undefined) throw new Error('Resources are measured by node --expose-gc; npm run bench does that.');
+  const collections: { readonly began: number; readonly took: number }[] = [];
+  const observer = new PerformanceObserver((list) => {
+    for (const { startTime, duration } of list.getEntries()) collections.push({ began: startTime, took: duration });
+  });
+  observer.observe({ entryTypes: ['gc'] });
+  const metered: Metered[] = [];
+  for (const one of cases) {
+    const { quantities } = measured.find(({ name }) => name === one.name)!;
+    metered.push(await meterCase(one, operationsOf(plan, one.operations), median(quantities.cpu.flat()), traffic, () => void collect()));
+  }
+  // Collections are reported a little later.
+  await sleep(50);
+  observer.disconnect();
+  return metered.map(({ windows, slice, ...rest }) => {
+    const within = ({ began, ended }: Window): number[] =>
+      collections.filter((one) => one.began >= began && one.began <= ended).map(({ took }) => took);
+    const quiet = windows.filter((window) => within(window).length === 0);
+    const collected = windows.flatMap(within).reduce((sum, took) => sum + took, 0);
+    return {
+      ...rest,
+      allocated: quiet.length === 0 ? undefined : median(quiet.map(({ growth }) => growth)) / slice,
+      garbageCollection: (collected / (windows.length * slice)) * 1000,
+    };
+  });
+}
+
+async function meterCase(
+  one: Case,
+  firstOperation: number,
+  cpu: number,
+  traffic: () => Promise<Traffic>,
+  collect: () => void,
+): Promise<Metered> {
+  const delays = monitorEventLoopDelay({ resolution });
+  const windows: Window[] = [];
+  const sum = { commands: 0, bytesTo: 0, bytesFrom: 0 };
+  let first = firstOperation;
+  let spent = 0;
+  collect();
+  const heapBefore = process.memoryUsage().heapUsed;
+  while (windows.length < most.slices && spent < most.milliseconds) {
+    await one.prepare?.(first, one.operations);
+    const before = await traffic();
+    delays.enable();
+    const heap = process.memoryUsage().heapUsed;
+    const began = performance.now();
+    const { answers } = await runSlice(one, first);
+    const ended = performance.now();
+    const growth = process.memoryUsage().heapUsed - heap;
+    delays.disable();
+    const after = await traffic();
+    verify(one, answers, first);
+    for (const name of ['commands', 'bytesTo', 'bytesFrom'] as const) sum[name] += after[name] - before[name];
+    windows.push({ began, ended, growth });
+    first += one.operations;
+    spent += ended - began;
+  }
+  collect();
+  const operations = windows.length * one.operations;
+  return {
+    case: one.name,
+    cpu,
+    commands: sum.commands / operations,
+    bytesTo: sum.bytesTo / operations,
+    bytesFrom: sum.bytesFrom / operations,
+    kept: (process.memoryUsage().heapUsed - heapBefore) / operations,
+    eventLoopDelay: delays.count === 0 ? undefined : Math.max(0, delays.percentile(99) / 1e6 - resolution),
+    windows,
+    slice: one.operations,
+  };
+}
