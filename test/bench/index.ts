@@ -16,7 +16,7 @@ import { parseArgs } from 'node:util';
 import { Competitors, tableComparisons } from './competitors.js';
 import type { Counts } from './counts.js';
 import { familyComparisons, openFamily } from './family.js';
-import { measure, median, Refused, type Comparison, type Plan } from './measure.js';
+import { measure, median, Refused, type Comparison } from './measure.js';
 import { MemcachedStats } from './memcached-stats.js';
 import { openPlaces } from './places.js';
 import { RawClient } from './raw-client.js';
@@ -35,13 +35,15 @@ const { values: flags } = parseArgs({
   },
 });
 
-const plan: Plan = {
+const plan = {
   rounds: flags.rounds === undefined ? (flags.quick ? 5 : 15) : Number(flags.rounds),
   turns: flags.quick ? 2 : 8,
   warmUp: flags.quick ? 1 : 2,
+  milliseconds: flags.quick ? 50 : 250,
 };
 if (!Number.isInteger(plan.rounds) || plan.rounds < 1) throw new Error(`--rounds must be a whole number from 1; it is '${String(flags.rounds)}'.`);
-const warmRows = flags.quick ? 500 : 2000;
+// More than lookups in flight: what is asked for twice in a tick is asked for once.
+const warmRows = flags.quick ? 1000 : 2000;
 const url = process.env.SEQUELIZE_FLASH_MYSQL_URL;
 const servers = process.env.SEQUELIZE_FLASH_MEMCACHED;
 if (url === undefined || servers === undefined) throw new Error('Run this with npm run bench, which provides servers.');
@@ -108,8 +110,11 @@ async function main(mysql: string, memcached: readonly string[]): Promise<void> 
       ...(familyBench?.cases(family) ?? []),
       ...((await writeBench?.cases(writes)) ?? []),
     ];
+    const began = performance.now();
     const measured = await measure(cases, plan);
+    const timed = performance.now();
     const resources = await meter(cases, plan, measured, () => stats.traffic());
+    say(`${String(cases.length)} cases: timed in ${secondsOf(timed - began)}, their resources in ${secondsOf(performance.now() - timed)}`);
     await writeBench?.verify();
     const result: Result = {
       date: new Date().toISOString().slice(0, 10),
@@ -130,6 +135,8 @@ async function main(mysql: string, memcached: readonly string[]): Promise<void> 
     for (const close of closing) await close();
   }
 }
+
+const secondsOf = (milliseconds: number): string => `${(milliseconds / 1000).toFixed(0)} s`;
 
 main(url, servers.split(',').map((server) => server.trim())).catch((error: unknown) => {
   // A refusal says what it is about; its cause is the assertion that failed.

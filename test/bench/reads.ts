@@ -31,7 +31,7 @@ export const warmSubject = (table: Table, warmRows: number): Subject => ({
   ids: range(1, warmRows),
   plain: () => {
     const { Place, statements } = table.plain();
-    return { model: Place as unknown as ModelStatic<Model>, statements };
+    return { model: Place, statements };
   },
   cached: (store) => {
     const { Place, statements } = table.cached(store);

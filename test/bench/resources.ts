@@ -1,5 +1,5 @@
 /** What a case takes beside time: commands and bytes of memcached, heap, garbage collection, the event loop. */
-import { monitorEventLoopDelay, PerformanceObserver } from 'node:perf_hooks';
+import { monitorEventLoopDelay, PerformanceObserver, type IntervalHistogram } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Traffic } from './memcached-stats.js';
 import { median, operationsOf, runSlice, verify, type Case, type Measured, type Plan } from './measure.js';
@@ -15,7 +15,7 @@ export interface Resources {
   readonly bytesFrom: number;
   /** Heap, in bytes an operation; undefined if every slice was interrupted by a collection. */
   readonly allocated: number | undefined;
-  /** Heap that a full collection leaves, in bytes an operation. */
+  /** Heap that a full collection leaves, in bytes an operation: what is below some hundred is noise. */
   readonly kept: number;
   /** Milliseconds in 1000 operations. */
   readonly garbageCollection: number;
@@ -23,13 +23,13 @@ export interface Resources {
   readonly eventLoopDelay: number | undefined;
 }
 
-/** So many slices at most, or until this many milliseconds were spent in them. */
-const most = { slices: 20, milliseconds: 120 };
+/** So many slices at most. */
+const mostSlices = 40;
 /** How often the event loop is looked at, in milliseconds. */
 const resolution = 1;
 
 /** More operations than a case can be asked for under a plan, its resources included. */
-export const allOperationsOf = (plan: Plan, slice: number): number => operationsOf(plan, slice) + most.slices * slice;
+export const allOperationsOf = (plan: Plan, slice: number): number => operationsOf(plan, slice) + mostSlices * slice;
 
 /** One slice, in `performance.now()` milliseconds. */
 interface Window {
@@ -51,7 +51,10 @@ interface Metered extends Omit<Resources, 'allocated' | 'garbageCollection'> {
  */
 export async function meter(
   cases: readonly Case[],
-  plan: Plan,
+  plan: Plan & {
+    /** Slices of a case are run until so many were spent in them. */
+    readonly milliseconds: number;
+  },
   measured: readonly Measured[],
   traffic: () => Promise<Traffic>,
 ): Promise<Resources[]> {
@@ -65,7 +68,7 @@ export async function meter(
   const metered: Metered[] = [];
   for (const one of cases) {
     const { quantities } = measured.find(({ name }) => name === one.name)!;
-    metered.push(await meterCase(one, operationsOf(plan, one.operations), median(quantities.cpu.flat()), traffic, () => void collect()));
+    metered.push(await meterCase(one, operationsOf(plan, one.operations), median(quantities.cpu.flat()), plan.milliseconds, traffic, collect));
   }
   // Collections are reported a little later.
   await sleep(50);
@@ -87,32 +90,20 @@ async function meterCase(
   one: Case,
   firstOperation: number,
   cpu: number,
+  milliseconds: number,
   traffic: () => Promise<Traffic>,
   collect: () => void,
 ): Promise<Metered> {
   const delays = monitorEventLoopDelay({ resolution });
   const windows: Window[] = [];
   const sum = { commands: 0, bytesTo: 0, bytesFrom: 0 };
-  let first = firstOperation;
-  let spent = 0;
   collect();
   const heapBefore = process.memoryUsage().heapUsed;
-  while (windows.length < most.slices && spent < most.milliseconds) {
-    await one.prepare?.(first, one.operations);
-    const before = await traffic();
-    delays.enable();
-    const heap = process.memoryUsage().heapUsed;
-    const began = performance.now();
-    const { answers } = await runSlice(one, first);
-    const ended = performance.now();
-    const growth = process.memoryUsage().heapUsed - heap;
-    delays.disable();
-    const after = await traffic();
-    verify(one, answers, first);
-    for (const name of ['commands', 'bytesTo', 'bytesFrom'] as const) sum[name] += after[name] - before[name];
-    windows.push({ began, ended, growth });
-    first += one.operations;
-    spent += ended - began;
+  for (let spent = 0; windows.length < mostSlices && spent < milliseconds; ) {
+    const { used, ...window } = await meterSlice(one, firstOperation + windows.length * one.operations, delays, traffic);
+    for (const name of ['commands', 'bytesTo', 'bytesFrom'] as const) sum[name] += used[name];
+    windows.push(window);
+    spent += window.ended - window.began;
   }
   collect();
   const operations = windows.length * one.operations;
@@ -127,4 +118,30 @@ async function meterCase(
     windows,
     slice: one.operations,
   };
+}
+
+/** A function of its own, so that nothing holds the answers when the heap is looked at. */
+async function meterSlice(
+  one: Case,
+  first: number,
+  delays: IntervalHistogram,
+  traffic: () => Promise<Traffic>,
+): Promise<Window & { readonly used: Traffic }> {
+  await one.prepare?.(first, one.operations);
+  const before = await traffic();
+  delays.enable();
+  const heap = process.memoryUsage().heapUsed;
+  const began = performance.now();
+  const { answers } = await runSlice(one, first);
+  const ended = performance.now();
+  const growth = process.memoryUsage().heapUsed - heap;
+  delays.disable();
+  const after = await traffic();
+  verify(one, answers, first);
+  const used = {
+    commands: after.commands - before.commands,
+    bytesTo: after.bytesTo - before.bytesTo,
+    bytesFrom: after.bytesFrom - before.bytesFrom,
+  };
+  return { began, ended, growth, used };
 }
