@@ -1,6 +1,6 @@
 /** Reads: the cache, and what it is compared with, on the same rows. */
 import assert from 'node:assert/strict';
-import type { Model, ModelStatic } from 'sequelize';
+import type { ModelStatic } from 'sequelize';
 import { registryOf } from '../../src/caches/registry.js';
 import { MemcachedStore } from '../../src/stores/memcached.js';
 import { ObservedStore } from '../support/observed-store.js';

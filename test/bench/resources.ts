@@ -17,14 +17,16 @@ export interface Resources {
   readonly allocated: number | undefined;
   /** Heap that a full collection leaves, in bytes an operation: what is below some hundred is noise. */
   readonly kept: number;
-  /** Milliseconds in 1000 operations. */
-  readonly garbageCollection: number;
+  /** Milliseconds in 1000 operations; undefined if there was none. */
+  readonly garbageCollection: number | undefined;
   /** How late the event loop's timers were, in milliseconds: the 99th percentile; undefined if none was due. */
   readonly eventLoopDelay: number | undefined;
 }
 
 /** So many slices at most. */
-const mostSlices = 40;
+const mostSlices = 150;
+/** With what is done before and after the slices, it may take so many times as long as they. */
+const patience = 4;
 /** How often the event loop is looked at, in milliseconds. */
 const resolution = 1;
 
@@ -58,8 +60,11 @@ export async function meter(
   measured: readonly Measured[],
   traffic: () => Promise<Traffic>,
 ): Promise<Resources[]> {
-  const collect = globalThis.gc;
-  if (collect === undefined) throw new Error('Resources are measured by node --expose-gc; npm run bench does that.');
+  const { gc } = globalThis;
+  if (gc === undefined) throw new Error('Resources are measured by node --expose-gc; npm run bench does that.');
+  const collect = (): void => {
+    gc();
+  };
   const collections: { readonly began: number; readonly took: number }[] = [];
   const observer = new PerformanceObserver((list) => {
     for (const { startTime, duration } of list.getEntries()) collections.push({ began: startTime, took: duration });
@@ -81,7 +86,7 @@ export async function meter(
     return {
       ...rest,
       allocated: quiet.length === 0 ? undefined : median(quiet.map(({ growth }) => growth)) / slice,
-      garbageCollection: (collected / (windows.length * slice)) * 1000,
+      garbageCollection: quiet.length === windows.length ? undefined : (collected / (windows.length * slice)) * 1000,
     };
   });
 }
@@ -99,7 +104,9 @@ async function meterCase(
   const sum = { commands: 0, bytesTo: 0, bytesFrom: 0 };
   collect();
   const heapBefore = process.memoryUsage().heapUsed;
-  for (let spent = 0; windows.length < mostSlices && spent < milliseconds; ) {
+  const began = performance.now();
+  let spent = 0;
+  while (windows.length < mostSlices && spent < milliseconds && performance.now() - began < patience * milliseconds) {
     const { used, ...window } = await meterSlice(one, firstOperation + windows.length * one.operations, delays, traffic);
     for (const name of ['commands', 'bytesTo', 'bytesFrom'] as const) sum[name] += used[name];
     windows.push(window);

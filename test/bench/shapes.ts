@@ -1,6 +1,6 @@
 /** Rows of few and of many columns, and large values: the same lookups on tables of other shapes. */
 import assert from 'node:assert/strict';
-import { DataTypes, type Model, type ModelAttributes, type ModelStatic } from 'sequelize';
+import { DataTypes, type Model, type ModelAttributes } from 'sequelize';
 import { withCache, type CacheManager } from '../../src/index.js';
 import { caseOf, Competitors, type concurrencies, type Subject } from './competitors.js';
 import type { Case, Comparison, Pace } from './measure.js';
