@@ -200,7 +200,8 @@ export function verify(one: Case, answers: readonly unknown[], first: number): v
   }
 }
 
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+/** Its first line: a comparison of values follows in some. */
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error)).split('\n')[0]!;
 
 // A generator of its own, so that the order of the cases is the same in every run.
 let state = 1;

@@ -114,6 +114,10 @@ class StatsConnection {
   /** One at a time. */
   read(): Promise<Stats> {
     return new Promise((resolve, reject) => {
+      if (this.#socket.destroyed) {
+        reject(new Error(`The connection to memcached at ${this.name} is closed.`));
+        return;
+      }
       this.#waiter = { resolve, reject };
       this.sent += request.length;
       this.#socket.write(request);
