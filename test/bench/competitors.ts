@@ -7,7 +7,6 @@ import { isDeepStrictEqual } from 'node:util';
 import KeyvMemcache from '@keyv/memcache';
 import { createCache } from 'cache-manager';
 import { Keyv } from 'keyv';
-import Memcached from 'memcached';
 import type { Model, ModelStatic } from 'sequelize';
 import SequelizeSimpleCache from 'sequelize-simple-cache';
 import transparentCache from 'sequelize-transparent-cache';
@@ -17,7 +16,7 @@ import { MemcachedStore } from '../../src/stores/memcached.js';
 import { MemoryStore } from '../../src/stores/memory.js';
 import { Refused, type Case, type Comparison, type Pace } from './measure.js';
 import { PipelinedSocket } from './pipelined-socket.js';
-import { RawClient } from './raw-client.js';
+import { openClient, RawClient } from './raw-client.js';
 
 /** Packages whose versions belong to the result. */
 export const comparedPackages = [
@@ -97,7 +96,7 @@ const openers = {
     };
   },
   'sequelize-transparent-cache': (subject, servers) => {
-    const client = new Memcached([...servers]);
+    const client = openClient(servers);
     const { model, statements } = subject.plain();
     const adaptor = new MemcachedAdaptor({ client, namespace: `${prefix}t${subject.name}`, lifetime });
     const cached = transparentCache(adaptor).withCache(model);

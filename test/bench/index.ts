@@ -9,8 +9,8 @@
  * All cases run in one process, in turn. Answers are compared before anything is timed and again
  * after every slice; a wrong one, SQL in a warm run, or a memcached server that is not fresh ends the
  * run without ratios, and a ratio whose rounds lie too far apart is not printed. The raw client is the
- * `memcached` package with its own default settings, `get` and `JSON.parse`. What is compared is in
- * `competitors.ts`: -- --only competitors.
+ * `memcached` package with its own settings but for one (`raw-client.ts`), `get` and `JSON.parse`.
+ * What is compared is in `competitors.ts`: -- --only competitors.
  */
 import { parseArgs } from 'node:util';
 import { Competitors, tableComparisons } from './competitors.js';
