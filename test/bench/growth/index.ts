@@ -1,0 +1,242 @@
+/**
+ * What grows as an application grows, and what does not: `npm run growth`.
+ *
+ *   -- --quick               small sizes and few rounds: whether it runs, and nothing to rely on
+ *   -- --json                one JSON object on stdout, and nothing else there
+ *   -- --write docs/scaling  charts into docs/scaling/, tables into docs/scaling.md between its markers
+ *   -- --rounds 5
+ *
+ * All points of all curves are measured in turn, in small slices, as ratios to the first of their
+ * curve. Every answer is checked; a wrong one, SQL in a warm run, an eviction, or a count of SQL
+ * statements that grows ends the run.
+ */
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { startMemcached, type MemcachedProcess } from '../../support/memcached-process.js';
+import { measure, type Plan } from '../measure.js';
+import { range } from '../places.js';
+import { machineOf } from '../report.js';
+import { axes, curveOf } from './curve.js';
+import { openGround, type Ground } from './ground.js';
+import { measureLostServer } from './lost-server.js';
+import { betweenMarkers, chartsOf, markdown, readable, type Connections, type GrowthResult, type Weight } from './page.js';
+import { measureHeap, measureTogether } from './processes.js';
+import {
+  cacheSpot,
+  countSpot,
+  fillRows,
+  lookupCases,
+  metered,
+  modelSpot,
+  plansOf,
+  rowSpot,
+  serverSpot,
+  timedOf,
+  writeCases,
+  type CountRange,
+  type Sizes,
+  type Spot,
+} from './spots.js';
+import { statsOf } from './stats.js';
+import { svgOf } from './svg.js';
+
+const { values: flags } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    write: { type: 'string' },
+    rounds: { type: 'string' },
+  },
+});
+
+const sizes: Sizes = flags.quick
+  ? { models: [1, 10], caches: [1, 4], rows: [1000, 10_000], servers: [1, 3], processes: [1, 2] }
+  : { models: [1, 10, 100], caches: [1, 4, 16], rows: [1000, 10_000, 100_000, 1_000_000], servers: [1, 3, 16], processes: [1, 2, 4] };
+const plan: Plan = {
+  rounds: flags.rounds === undefined ? (flags.quick ? 3 : 11) : Number(flags.rounds),
+  turns: flags.quick ? 2 : 4,
+  warmUp: flags.quick ? 1 : 2,
+};
+if (!Number.isInteger(plan.rounds) || plan.rounds < 1) throw new Error(`--rounds must be a whole number from 1; it is '${String(flags.rounds)}'.`);
+const mysql = process.env.SEQUELIZE_FLASH_MYSQL_URL;
+if (mysql === undefined) throw new Error('Run this with npm run growth, which provides servers.');
+
+const began = performance.now();
+/** What is going on; with --json it is beside the result. */
+const say = (text: string): void => {
+  const line = `${((performance.now() - began) / 1000).toFixed(0).padStart(4)} s  ${text}`;
+  if (flags.json) console.error(line);
+  else console.log(line);
+};
+
+async function main(url: string): Promise<void> {
+  const started: MemcachedProcess[] = [];
+  const server = async (memoryMb = 64): Promise<MemcachedProcess> => {
+    const one = await startMemcached({ memoryMb });
+    started.push(one);
+    return one;
+  };
+  const ground = await openGround(url);
+  try {
+    const result = await run(ground, server);
+    assert.deepEqual(await evictionsOf(started), [], 'memcached had too little memory');
+    if (flags.write !== undefined) write(flags.write, result);
+    if (flags.json) console.log(JSON.stringify(result));
+    else console.log(`\n${readable(result)}`);
+  } finally {
+    await ground.close();
+    await Promise.all(started.map((one) => one.stop()));
+  }
+}
+
+const evictionsOf = async (servers: readonly MemcachedProcess[]): Promise<string[]> => {
+  const all = await Promise.all(servers.map(async (one) => ({ address: one.address, ...(await statsOf(one)) })));
+  return all.filter(({ evictions }) => evictions > 0).map(({ address, evictions }) => `${address}: ${String(evictions)} evictions`);
+};
+
+async function run(ground: Ground, server: (memoryMb?: number) => Promise<MemcachedProcess>): Promise<GrowthResult> {
+  const most = Math.max(...sizes.rows);
+  const models = Math.max(...sizes.models);
+  say(`${most.toLocaleString('en')} rows and ${String(models)} small tables …`);
+  await ground.fill(most, models);
+
+  // Servers of their own for each number of rows: what is measured is the cache of that size.
+  const weights: Weight[] = [];
+  const rowSpots: { spot: Spot; server: MemcachedProcess; prefix: string }[] = [];
+  for (const rows of sizes.rows) {
+    const own = await server(rows > 100_000 ? 2048 : 256);
+    const prefix = `rows${String(rows)}`;
+    const spot = rowSpot(ground, rows, { servers: [own.address], prefix });
+    const weigh = async (entries: Weight['entries']): Promise<void> => {
+      const { items, bytes, allocated } = await statsOf(own);
+      assert.ok(items >= rows * (entries === 'row' ? 1 : 2), `${String(items)} entries of ${String(rows)} rows`);
+      weights.push({ rows, entries, items, bytes, allocated });
+    };
+    // By name both entries are made at once; the smaller caches tell what the rows alone are.
+    if (rows < most || rows < 100_000) {
+      await fillRows(spot, 'id');
+      await weigh('row');
+    }
+    await fillRows(spot, 'name');
+    await weigh('both');
+    rowSpots.push({ spot, server: own, prefix });
+    say(`${rows.toLocaleString('en')} rows are in a cache`);
+  }
+
+  const shared = await server(256);
+  const clusters = new Map<number, string[]>();
+  const cluster: MemcachedProcess[] = [];
+  for (const count of sizes.servers) {
+    while (cluster.length < count) cluster.push(await server());
+    clusters.set(count, cluster.slice(0, count).map(({ address }) => address));
+  }
+  const grown = (observe: boolean): Spot[] => {
+    const where = (name: string, size: number, servers: readonly string[]) => ({ servers, prefix: `${observe ? 'c' : ''}${name}${String(size)}`, observe });
+    let slot = observe ? 0 : 9;
+    return [
+      ...sizes.models.map((size) => modelSpot(ground, size, where('models', size, [shared.address]), slot++)),
+      ...sizes.caches.map((size) => cacheSpot(ground, size, where('caches', size, [shared.address]), slot++)),
+      ...sizes.servers.map((size) => serverSpot(ground, where('servers', size, clusters.get(size)!), slot++)),
+    ];
+  };
+
+  say('counting …');
+  const counts: CountRange[] = [];
+  for (const spot of grown(true)) counts.push(...(await countSpot(spot)));
+  areConstant(counts);
+
+  const spots = [...grown(false), ...rowSpots.map(({ spot }) => spot)];
+  const meters = [];
+  for (const spot of spots) meters.push(...[...(await lookupCases(spot)), ...(await writeCases(spot))].map(metered));
+  say(`answers are right; measuring ${String(meters.length)} points …`);
+  const measured = await measure(meters.map((meter) => meter.case), plan);
+  const timed = timedOf(measured, meters, plan);
+  const curves = plansOf(spots).map((one) => curveOf(one, timed));
+
+  say('processes …');
+  const inAll = rowSpots.find(({ spot }) => spot.size >= 10_000) ?? rowSpots[0]!;
+  const taskOf = ({ spot, server: { address }, prefix }: typeof inAll) => ({ url: ground.url, servers: [address], prefix, rows: spot.size });
+  const together = await measureTogether(sizes.processes, taskOf(inAll), inAll.server, { rounds: flags.quick ? 2 : 7, milliseconds: flags.quick ? 300 : 700 });
+
+  say('heap …');
+  const largest = rowSpots.at(-1)!;
+  const heaps = [];
+  // Each row once, then half of them again.
+  for (const maxHints of [1000, 10_000, 100_000]) heaps.push(await measureHeap({ ...taskOf(largest), maxHints }, largest.spot.size / 4, 6));
+
+  say('a lost server …');
+  const three = [await server(), await server(), await server()];
+  const connections: Connections[] = [];
+  for (const connectionsPerServer of [1, 4]) connections.push(await connectionsOf(ground, three, connectionsPerServer));
+  const lost = await measureLostServer(ground, three, models, flags.quick ? 3 : 9);
+
+  const version = /VERSION (\S+)/.exec(await shared.command('version\r\n'))?.[1] ?? 'unknown';
+  return {
+    date: new Date().toISOString().slice(0, 10),
+    command: `npm run growth${flags.quick ? ' -- --quick' : ''}`,
+    machine: machineOf(ground.server, version),
+    rounds: plan.rounds,
+    minutes: (performance.now() - began) / 60_000,
+    curves,
+    counts,
+    weights,
+    together,
+    connections,
+    heaps,
+    lost,
+  };
+}
+
+/**
+ * No count may depend on how many models or caches there are. On several servers a write makes one
+ * round trip more where the row and its table's epoch are on different ones, however many there are.
+ */
+function areConstant(counts: readonly CountRange[]): void {
+  const firsts = new Map<string, CountRange>();
+  for (const count of counts) {
+    const key = `${count.what}, ${count.axis}`;
+    const first = firsts.get(key) ?? count;
+    firsts.set(key, first);
+    const more = count.axis === axes.servers && count.sql > 0 ? 1 : 0;
+    assert.equal(count.sql, first.sql, `${key}: SQL statements with ${String(count.size)}`);
+    assert.equal(first.fewestTrips, first.mostTrips, `${key}: round trips`);
+    assert.ok(
+      count.fewestTrips >= first.fewestTrips && count.mostTrips <= first.mostTrips + more,
+      `${key}: ${String(count.fewestTrips)} to ${String(count.mostTrips)} round trips with ${String(count.size)}, ${String(first.mostTrips)} with ${String(first.size)}`,
+    );
+  }
+}
+
+async function connectionsOf(ground: Ground, servers: readonly MemcachedProcess[], connectionsPerServer: number): Promise<Connections> {
+  const connected = async (): Promise<number[]> => (await Promise.all(servers.map(statsOf))).map(({ connections }) => connections);
+  const before = await connected();
+  const side = ground.items(['small0'], {
+    servers: servers.map(({ address }) => address),
+    prefix: `connections${String(connectionsPerServer)}`,
+    store: { timeoutMs: 5000, connectionsPerServer },
+  });
+  const [model] = side.models;
+  // So many keys that every connection has some.
+  await model!.cache.getMany(range(1, 500).map((id) => ({ id })));
+  const after = await connected();
+  await side.cache.close();
+  return { connectionsPerServer, servers: servers.length, each: after.map((count, at) => count - before[at]!) };
+}
+
+/** The charts into a folder, and the tables into the page of the same name. */
+function write(folder: string, result: GrowthResult): void {
+  mkdirSync(folder, { recursive: true });
+  const charts = chartsOf(result);
+  for (const { file, chart } of charts) writeFileSync(join(folder, file), svgOf(chart));
+  const page = `${folder}.md`;
+  const links = charts.map(({ file, chart }) => ({ file: `${basename(folder)}/${file}`, title: chart.title }));
+  writeFileSync(page, betweenMarkers(readFileSync(page, 'utf8'), markdown(result, links)));
+  say(`${page} and ${String(charts.length)} charts are written`);
+}
+
+main(mysql).catch((error: unknown) => {
+  console.error(error);
+  process.exitCode = 1;
+});

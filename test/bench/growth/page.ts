@@ -1,0 +1,227 @@
+/** What the growth benchmark found: as text, and as a part of a page with charts. */
+import type { Ratio } from '../measure.js';
+import type { Result as BenchResult } from '../report.js';
+import { axes, lostShare, type Curve, type Point } from './curve.js';
+import type { Lost } from './lost-server.js';
+import type { Heap, Together } from './processes.js';
+import type { CountRange } from './spots.js';
+import type { Chart } from './svg.js';
+
+/** Entries in memcached. */
+export interface Weight {
+  readonly rows: number;
+  /** `row`: only the rows; `both`: an index entry for each row as well. */
+  readonly entries: 'row' | 'both';
+  readonly items: number;
+  readonly bytes: number;
+  /** What `-m` has to allow. */
+  readonly allocated: number;
+}
+
+/** Connections that one process holds to each server. */
+export interface Connections {
+  readonly connectionsPerServer: number;
+  readonly servers: number;
+  readonly each: readonly number[];
+}
+
+/** `npm run growth -- --json` prints it. */
+export interface GrowthResult {
+  readonly date: string;
+  readonly command: string;
+  readonly machine: BenchResult['machine'];
+  readonly rounds: number;
+  readonly minutes: number;
+  readonly curves: readonly Curve[];
+  readonly counts: readonly CountRange[];
+  readonly weights: readonly Weight[];
+  readonly together: readonly Together[];
+  readonly connections: readonly Connections[];
+  readonly heaps: readonly Heap[];
+  readonly lost: Lost;
+}
+
+interface Table {
+  readonly title: string;
+  readonly head: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+}
+
+/** For a terminal. */
+export const readable = (result: GrowthResult): string =>
+  [machineLine(result), ...tablesOf(result).map(textOf)].join('\n\n');
+
+/** For docs/scaling.md, with links to the charts. */
+export function markdown(result: GrowthResult, charts: readonly { readonly file: string; readonly title: string }[]): string {
+  return [
+    machineLine(result),
+    ...charts.map(({ file, title }) => `![${title}](${file})`),
+    ...tablesOf(result).map(({ title, head, rows }) =>
+      [`**${title}**`, '', `| ${head.join(' | ')} |`, `|${'---|'.repeat(head.length)}`, ...rows.map((row) => `| ${row.join(' | ')} |`)].join('\n'),
+    ),
+  ].join('\n\n');
+}
+
+/**
+ * The page with everything between its markers replaced.
+ * @throws Error if it does not have each of them once
+ */
+export function betweenMarkers(page: string, content: string): string {
+  const parts = page.split(/<!-- \/?growth -->/);
+  if (parts.length !== 3 || page.indexOf('<!-- growth -->') > page.indexOf('<!-- /growth -->')) {
+    throw new Error('The page needs <!-- growth --> and <!-- /growth -->, once and in this order.');
+  }
+  const [before = '', , after = ''] = parts;
+  return `${before}<!-- growth -->\n${content}\n<!-- /growth -->${after}`;
+}
+
+/** The charts by the names of their files. */
+export function chartsOf({ curves, together, heaps }: GrowthResult): { readonly file: string; readonly chart: Chart }[] {
+  const drawnAxes = [...new Set(curves.map(({ axis }) => axis))];
+  const files: Readonly<Record<string, string>> = {
+    [axes.models]: 'models',
+    [axes.caches]: 'caches',
+    [axes.rows]: 'rows',
+    [axes.servers]: 'servers',
+  };
+  const drawn = drawnAxes.flatMap((axis) => {
+    const of = curves.filter((curve) => curve.axis === axis);
+    return (['time', 'cpu'] as const).map((which) => ({
+      file: `${files[axis] ?? axis.replace(/\W+/g, '-')}-${which}.svg`,
+      chart: {
+        title: `${which === 'time' ? 'Time' : 'Processor time'} of an operation, by ${axis}`,
+        x: axis,
+        y: 'times the first point',
+        // A point that says nothing is not drawn.
+        lines: of
+          .map(({ name, points }) => ({ name, points: points.flatMap((point) => (point[which] === undefined ? [] : [[point.size, point[which].median] as const])) }))
+          .filter(({ points }) => points.length > 0),
+      },
+    }));
+  });
+  const lookups = together.flatMap(({ processes, throughput }) => (throughput === undefined ? [] : [[processes, throughput.median] as const]));
+  return [
+    ...drawn.filter(({ chart }) => chart.lines.length > 0),
+    ...(lookups.length === 0
+      ? []
+      : [{ file: 'processes.svg', chart: { title: 'Lookups a second of all processes together', x: 'processes', y: 'times one process', lines: [{ name: 'get by id', points: lookups }] } }]),
+    {
+      file: 'heap.svg',
+      chart: {
+        title: 'Heap of a process after lookups of different keys',
+        x: 'lookups',
+        y: 'MB',
+        lines: heaps.map(({ maxHints, after }) => ({
+          name: `maxHints ${whole(maxHints)}`,
+          points: after.map(({ lookups: at, bytes }) => [at, bytes / 1e6] as const),
+        })),
+      },
+    },
+  ];
+}
+
+function tablesOf(result: GrowthResult): Table[] {
+  const { curves, counts, weights, together, connections, heaps, lost } = result;
+  return [
+    {
+      title: 'Cost of an operation as something grows: times the first point, median (lowest–highest)',
+      head: ['operation', 'what grows', 'how many', 'time', 'processor time of the process', 'here, in µs: time, processor time'],
+      rows: curves.flatMap(({ name, axis, points }) =>
+        points.map((point, at) => [
+          name,
+          axis,
+          whole(point.size),
+          at === 0 ? '1' : pointText(point, 'time'),
+          at === 0 ? '1' : pointText(point, 'cpu'),
+          `${three(point.microseconds.time)}, ${three(point.microseconds.cpu)}`,
+        ]),
+      ),
+    },
+    {
+      title: 'SQL statements and store round trips of one operation',
+      head: ['operation', 'what grows', 'how many', 'SQL statements', 'round trips'],
+      rows: counts.map(({ what, axis, size, sql, fewestTrips, mostTrips }) => [
+        what,
+        axis,
+        whole(size),
+        String(sql),
+        fewestTrips === mostTrips ? String(mostTrips) : `${String(fewestTrips)} or ${String(mostTrips)}`,
+      ]),
+    },
+    {
+      title: 'Bytes in memcached',
+      head: ['rows', 'entries', 'items', 'bytes a row', 'MB for a million rows', 'MB that memcached took for it, for a million rows'],
+      rows: weights.map(({ rows, entries, items, bytes, allocated }) => [
+        whole(rows),
+        entries === 'row' ? 'rows' : 'rows, and an index entry each',
+        whole(items),
+        three(bytes / rows),
+        whole(Math.round(bytes / rows)),
+        // Whole pages: of a few rows they say nothing.
+        rows < 100_000 ? '' : whole(Math.round(allocated / rows)),
+      ]),
+    },
+    {
+      title: 'Processes that read at the same time, 64 lookups in flight in each, one memcached server',
+      head: ['processes', 'lookups a second of all, against one process', 'lookups a second here', 'processor time of a lookup, µs: its process', 'memcached'],
+      rows: together.map(({ processes, throughput, spread, lookupsPerSecond, cpu, serverCpu }, at) => [
+        whole(processes),
+        at === 0 ? '1' : ratioText(throughput, spread),
+        whole(lookupsPerSecond),
+        three(cpu),
+        three(serverCpu),
+      ]),
+    },
+    {
+      title: 'Connections that one process holds',
+      head: ['connectionsPerServer', 'servers', 'to each', 'in total'],
+      rows: connections.map(({ connectionsPerServer, servers, each }) => [
+        String(connectionsPerServer),
+        String(servers),
+        [...new Set(each)].join(' or '),
+        String(each.reduce((sum, count) => sum + count, 0)),
+      ]),
+    },
+    {
+      title: 'Heap of a process after lookups by name, each of another row (then of the same ones again), in MB',
+      head: ['lookups', ...heaps.map(({ maxHints }) => `maxHints ${whole(maxHints)}`)],
+      rows: (heaps[0]?.after ?? []).map(({ lookups }, at) => [whole(lookups), ...heaps.map(({ after }) => ((after[at]?.bytes ?? NaN) / 1e6).toFixed(1))]),
+    },
+    {
+      title: `One of ${String(lost.servers)} servers stopped (SIGSTOP), ${whole(lost.lookups)} rows of ${whole(lost.models)} models, timeoutMs ${String(lost.timeoutMs)}, ${String(lost.outages)} outages`,
+      head: ['what', 'measured (lowest–highest)'],
+      rows: [
+        [`lookups that asked the database (expected: ${percent(lostShare(lost.servers))})`, `${percent(lost.share.mean)} (${percent(lost.share.lowest)}–${percent(lost.share.highest)})`],
+        ['models of which all lookups did', `${String(lost.wholeTables.lowest)}–${String(lost.wholeTables.highest)} of ${String(lost.models)}`],
+        ['of the first 64 lookups, made at once: how many waited for the deadline', `${String(lost.waited.lowest)}–${String(lost.waited.highest)}`],
+        ['until all of them were answered', `${whole(Math.round(lost.firstMs))} ms`],
+        ...lost.ratios.map(({ name, ratio, spread }) => [name, `${ratioText(ratio, spread)} times the time`]),
+      ],
+    },
+  ];
+}
+
+const machineLine = ({ date, machine: m, command, rounds, minutes }: GrowthResult): string =>
+  `Measured with \`${command}\` (${date}: ${m.cpu}, ${String(m.cores)} cores, Node ${m.node} on ${m.platform}, ${m.database} ` +
+  `(innodb_flush_log_at_trx_commit=${m.flushLogAtCommit}), memcached ${m.memcached}, all servers and processes on this machine) ` +
+  `in ${minutes.toFixed(1)} minutes: the points of all curves in turn, ${String(rounds)} rounds, every answer checked. ` +
+  'Lookups are made with 64 in flight and are warm; writes are made one after the other, of rows that this process has read from the cache. ' +
+  '"Says nothing": the middle half of the rounds lies too far apart. Microseconds are those of this machine at that time: trust ratios.';
+
+const pointText = (point: Point, which: 'time' | 'cpu'): string => ratioText(point[which], point.spread[which]);
+
+const ratioText = (ratio: Ratio | undefined, [lowest, highest]: readonly [number, number]): string =>
+  `${ratio === undefined ? 'says nothing' : three(ratio.median)} (${three(lowest)}–${three(highest)})`;
+
+/** Three digits, and no exponent. */
+const three = (value: number): string => Number(value.toPrecision(3)).toLocaleString('en', { maximumFractionDigits: 3 });
+
+const whole = (value: number): string => value.toLocaleString('en');
+
+const percent = (share: number): string => `${(share * 100).toFixed(0)} %`;
+
+function textOf({ title, head, rows }: Table): string {
+  const widths = head.map((name, column) => Math.max(name.length, ...rows.map((row) => row[column]!.length)));
+  const line = (cells: readonly string[]): string => cells.map((cell, column) => cell.padEnd(widths[column]!)).join('  ').trimEnd();
+  return [title, '', line(head), ...rows.map(line)].join('\n');
+}

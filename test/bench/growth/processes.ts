@@ -1,0 +1,92 @@
+/** Processes that read at the same time, and what a process keeps after many lookups. */
+import assert from 'node:assert/strict';
+import type { MemcachedProcess } from '../../support/memcached-process.js';
+import { median, ratioOf, tooWide, type Measured, type Ratio } from '../measure.js';
+import { range } from '../places.js';
+import { statsOf } from './stats.js';
+import { startWorker, type Task, type Worker } from './worker.js';
+
+/** Processes that read at the same time, against one alone. */
+export interface Together {
+  readonly processes: number;
+  /** Of all of them: times the lookups a second; `undefined` where it says nothing. */
+  readonly throughput: Ratio | undefined;
+  readonly spread: readonly [lowest: number, highest: number];
+  readonly lookupsPerSecond: number;
+  /** Processor time of a lookup in the processes that read, in microseconds. */
+  readonly cpu: number;
+  /** The same in memcached. */
+  readonly serverCpu: number;
+  /** Connections of one process to the server. */
+  readonly connections: number;
+}
+
+/** Measures each number of processes in turn. */
+export async function measureTogether(
+  sizes: readonly number[],
+  task: Task,
+  server: MemcachedProcess,
+  plan: { readonly rounds: number; readonly milliseconds: number },
+): Promise<Together[]> {
+  const before = (await statsOf(server)).connections;
+  const workers: Worker[] = [];
+  try {
+    for (let started = 0; started < Math.max(...sizes); started += 1) workers.push(await startWorker(task));
+    const connections = ((await statsOf(server)).connections - before) / workers.length;
+    const samples = new Map(sizes.map((size) => [size, { lookups: [] as number[], cpu: [] as number[], serverCpu: [] as number[] }]));
+    for (let round = -1; round < plan.rounds; round += 1) {
+      // Up in one round and down in the next.
+      for (const size of round % 2 === 0 ? sizes : [...sizes].reverse()) {
+        const cpuBefore = (await statsOf(server)).cpu;
+        const reports = await Promise.all(workers.slice(0, size).map((worker) => worker.tell({ do: 'read', milliseconds: plan.milliseconds })));
+        const serverCpu = (await statsOf(server)).cpu - cpuBefore;
+        assert.ok(reports.every(({ sql }) => sql === 0), 'warm lookups sent SQL');
+        if (round < 0) continue;
+        const lookups = reports.reduce((sum, report) => sum + report.lookups, 0);
+        const sample = samples.get(size)!;
+        sample.lookups.push(reports.reduce((sum, report) => sum + (report.lookups * 1000) / report.milliseconds, 0));
+        sample.cpu.push(reports.reduce((sum, report) => sum + report.cpu, 0) / lookups);
+        sample.serverCpu.push(serverCpu / lookups);
+      }
+    }
+    const measured = (size: number): Measured => ({ name: String(size), inFlight: 64, rounds: samples.get(size)!.lookups.map((value) => [value]) });
+    return sizes.map((size) => {
+      const ratio = ratioOf(measured(size), measured(sizes[0]!));
+      const { lookups, cpu, serverCpu } = samples.get(size)!;
+      return {
+        processes: size,
+        throughput: tooWide(ratio) ? undefined : ratio,
+        spread: [ratio.lowest, ratio.highest],
+        lookupsPerSecond: Math.round(median(lookups)),
+        cpu: median(cpu),
+        serverCpu: median(serverCpu),
+        connections,
+      };
+    });
+  } finally {
+    await Promise.all(workers.map((worker) => worker.stop()));
+  }
+}
+
+/** What a process keeps after lookups of different keys. */
+export interface Heap {
+  readonly maxHints: number;
+  /** After so many lookups, each of another key; then of the same keys again. */
+  readonly after: readonly { readonly lookups: number; readonly bytes: number }[];
+}
+
+/** Looks `steps` times through a part of the rows, in a process of its own, and weighs its heap after each. */
+export async function measureHeap(task: Task & { readonly maxHints: number }, perStep: number, steps: number): Promise<Heap> {
+  const worker = await startWorker(task);
+  try {
+    const after: { lookups: number; bytes: number }[] = [];
+    for (const step of range(0, steps - 1)) {
+      const report = await worker.tell({ do: 'names', first: 1 + step * perStep, count: perStep });
+      assert.equal(report.sql, 0, 'warm lookups sent SQL');
+      after.push({ lookups: (step + 1) * perStep, bytes: report.heap });
+    }
+    return { maxHints: task.maxHints, after };
+  } finally {
+    await worker.stop();
+  }
+}

@@ -1,0 +1,149 @@
+/** A process of its own that looks rows up as it is told by IPC. */
+import assert from 'node:assert/strict';
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { range } from '../places.js';
+import { nameOf, openItems, type Item } from './ground.js';
+
+/** What a worker looks up, and where. */
+export interface Task {
+  readonly url: string;
+  readonly servers: readonly string[];
+  readonly prefix: string;
+  readonly rows: number;
+  readonly maxHints?: number;
+}
+
+/** What a worker can be told to do. */
+export type Order =
+  /** Looks rows up by id, 64 at a time, for so long. */
+  | { readonly do: 'read'; readonly milliseconds: number }
+  /** Looks these rows up by name, 100 at a time. */
+  | { readonly do: 'names'; readonly first: number; readonly count: number };
+
+/** What a worker did. */
+export interface Report {
+  readonly lookups: number;
+  readonly sql: number;
+  readonly milliseconds: number;
+  /** Processor time in microseconds. */
+  readonly cpu: number;
+  /** Bytes after a collection of garbage. */
+  readonly heap: number;
+}
+
+/** A worker as its parent has it. */
+export interface Worker {
+  /** Resolves when it is done. */
+  tell(order: Order): Promise<Report>;
+  stop(): Promise<void>;
+}
+
+/** Starts a worker. */
+export async function startWorker(task: Task): Promise<Worker> {
+  const child = fork(__filename, {
+    execArgv: ['--expose-gc'],
+    env: { ...process.env, FLASH_GROWTH_TASK: JSON.stringify(task) },
+    // Its output must not be among the result's.
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+  });
+  await reply(child);
+  return {
+    tell: async (order) => {
+      child.send(order);
+      return (await reply(child)) as Report;
+    },
+    stop: async () => {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      const gone = once(child, 'exit');
+      child.disconnect();
+      await gone;
+    },
+  };
+}
+
+async function reply(child: ChildProcess): Promise<unknown> {
+  const ended = new AbortController();
+  try {
+    return await Promise.race([
+      once(child, 'message', { signal: ended.signal }).then(([message]: unknown[]) => message),
+      once(child, 'exit', { signal: ended.signal }).then(([code]: unknown[]): never => {
+        throw new Error(`A process that looks rows up ended with ${String(code)}.`);
+      }),
+    ]);
+  } finally {
+    ended.abort();
+  }
+}
+
+async function work({ url, servers, prefix, rows, maxHints }: Task): Promise<void> {
+  const side = openItems(url, ['items'], { servers, prefix, ...(maxHints === undefined ? {} : { setup: { maxHints } }) });
+  const [model] = side.models;
+  assert.ok(model !== undefined);
+  let next = process.pid;
+  const read = async (milliseconds: number): Promise<number> => {
+    const until = performance.now() + milliseconds;
+    let done = 0;
+    const loop = async (): Promise<void> => {
+      while (performance.now() < until) {
+        next += 1;
+        const id = 1 + ((next * 618_033) % rows);
+        const row = await model.cache.get({ id });
+        assert.ok(row.id === id && row.name === nameOf(id), `a wrong answer for row ${String(id)}`);
+        done += 1;
+      }
+    };
+    await Promise.all(Array.from({ length: 64 }, loop));
+    return done;
+  };
+  const names = async (first: number, count: number): Promise<number> => {
+    for (let from = 0; from < count; from += 100) {
+      const ids = range(from, Math.min(count, from + 100) - 1).map((at) => 1 + ((first + at - 1) % rows));
+      const found: readonly (Item | null)[] = await model.cache.getMany(ids.map((id) => ({ name: nameOf(id) })));
+      for (const [at, id] of ids.entries()) assert.equal(found[at]?.id, id, `a wrong answer for row ${String(id)}`);
+    }
+    return count;
+  };
+  const obey = async (order: Order): Promise<Report> => {
+    const { gc } = globalThis;
+    assert.ok(gc !== undefined, 'a worker needs --expose-gc');
+    const sql = side.statements();
+    const cpu = process.cpuUsage();
+    const began = performance.now();
+    const lookups = order.do === 'read' ? await read(order.milliseconds) : await names(order.first, order.count);
+    const milliseconds = performance.now() - began;
+    const { user, system } = process.cpuUsage(cpu);
+    if (order.do === 'names') {
+      // What the last lookups held is let go of in the turns after them.
+      for (let pass = 0; pass < 3; pass += 1) {
+        await new Promise(setImmediate);
+        gc();
+      }
+    }
+    return { lookups, sql: side.statements() - sql, milliseconds, cpu: user + system, heap: process.memoryUsage().heapUsed };
+  };
+  await model.cache.get({ id: 1 });
+  process.on('message', (order: Order) => {
+    obey(order).then(
+      (report) => process.send?.(report),
+      (error: unknown) => {
+        console.error(error);
+        process.exit(1);
+      },
+    );
+  });
+  process.on('disconnect', () => {
+    void (async () => {
+      await side.cache.close();
+      await side.sequelize.close();
+    })();
+  });
+  process.send?.('ready');
+}
+
+if (process.send !== undefined && process.env.FLASH_GROWTH_TASK !== undefined) {
+  work(JSON.parse(process.env.FLASH_GROWTH_TASK) as Task).catch((error: unknown) => {
+    console.error(error);
+    process.exit(1);
+  });
+}
