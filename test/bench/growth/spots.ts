@@ -156,7 +156,7 @@ export async function fillRows({ side, size }: Spot, by: 'id' | 'name'): Promise
     while (next <= size) {
       const ids = range(next, Math.min(size, next + 499));
       next += 500;
-      const rows = await model.cache.getMany(ids.map(keyOf) as readonly ({ readonly id: number } | { readonly name: string })[]);
+      const rows = await model.cache.getMany(ids.map(keyOf));
       for (const [at, id] of ids.entries()) isRow(rows[at], id);
     }
   };
@@ -165,7 +165,7 @@ export async function fillRows({ side, size }: Spot, by: 'id' | 'name'): Promise
 
 function isRow(answer: unknown, id: number): void {
   const row = answer as Item | null | undefined;
-  assert.ok(row != null && row.id === id && row.name === nameOf(id), `a wrong answer for row ${String(id)}`);
+  assert.ok(row?.id === id && row.name === nameOf(id), `a wrong answer for row ${String(id)}`);
 }
 
 /** The lookups of a spot; warms and checks them first. */
