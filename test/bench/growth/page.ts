@@ -41,6 +41,9 @@ export interface GrowthResult {
   readonly lost: Lost;
 }
 
+/** memcached takes memory by the page: of fewer rows that says nothing. */
+const fewestWeighed = 100_000;
+
 interface Table {
   readonly title: string;
   readonly head: readonly string[];
@@ -157,8 +160,7 @@ function tablesOf(result: GrowthResult): Table[] {
         whole(items),
         three(bytes / rows),
         whole(Math.round(bytes / rows)),
-        // Whole pages: of a few rows they say nothing.
-        rows < 100_000 ? '' : whole(Math.round(allocated / rows)),
+        rows < fewestWeighed ? '' : whole(Math.round(allocated / rows)),
       ]),
     },
     {
@@ -185,7 +187,7 @@ function tablesOf(result: GrowthResult): Table[] {
     {
       title: 'Heap of a process after lookups by name, each of another row (then of the same ones again), in MB',
       head: ['lookups', ...heaps.map(({ maxHints }) => `maxHints ${whole(maxHints)}`)],
-      rows: (heaps[0]?.after ?? []).map(({ lookups }, at) => [whole(lookups), ...heaps.map(({ after }) => ((after[at]?.bytes ?? NaN) / 1e6).toFixed(1))]),
+      rows: (heaps[0]?.after ?? []).map(({ lookups }, at) => [whole(lookups), ...heaps.map(({ after }) => tenths(after[at]?.bytes ?? NaN))]),
     },
     {
       title: `One of ${String(lost.servers)} servers stopped (SIGSTOP), ${whole(lost.lookups)} rows of ${whole(lost.models)} models, timeoutMs ${String(lost.timeoutMs)}, ${String(lost.outages)} outages`,
@@ -198,8 +200,50 @@ function tablesOf(result: GrowthResult): Table[] {
         ...lost.ratios.map(({ name, ratio, spread }) => [name, `${ratioText(ratio, spread)} times the time`]),
       ],
     },
+    arithmeticOf(result),
   ];
 }
+
+/** What follows for sizes that were not measured. The sums are written out. */
+function arithmeticOf({ weights, together, heaps }: GrowthResult): Table {
+  const rows: string[][] = [];
+  const largest = weights.at(-1);
+  if (largest !== undefined && largest.rows >= fewestWeighed) {
+    const each = largest.allocated / largest.rows;
+    rows.push(['memory of memcached for 10 million rows with an index entry each', `10,000,000 × ${whole(Math.round(each))} bytes = ${whole(Math.round(each * 10))} MB`]);
+  }
+  const [fewest, most] = [heaps[0], heaps.at(-1)];
+  const [lean, fat] = [fewest?.after.at(-1), most?.after.at(-1)];
+  if (fewest !== undefined && most !== undefined && lean !== undefined && fat !== undefined) {
+    // No more are remembered than there are rows.
+    const kept = (maxHints: number): number => Math.min(maxHints, Math.max(...weights.map((weight) => weight.rows)));
+    const hints = kept(most.maxHints) - kept(fewest.maxHints);
+    const each = (fat.bytes - lean.bytes) / hints;
+    rows.push(['heap of one hint', `(${tenths(fat.bytes)} MB − ${tenths(lean.bytes)} MB) / ${whole(hints)} = ${whole(Math.round(each))} bytes`]);
+    rows.push(['heap of maxHints 1,000,000, in each process', `1,000,000 × ${whole(Math.round(each))} bytes = ${whole(Math.round(each))} MB`]);
+  }
+  const [alone] = together;
+  if (alone !== undefined) {
+    rows.push(['lookups a second that one core of memcached answers', `1,000,000 / ${three(alone.serverCpu)} µs = ${whole(Math.round(1e6 / alone.serverCpu))}`]);
+    rows.push(['lookups a second that one core of Node makes', `1,000,000 / ${three(alone.cpu)} µs = ${whole(Math.round(1e6 / alone.cpu))}`]);
+    rows.push(['cores of Node that one core of memcached serves', `${three(alone.cpu)} / ${three(alone.serverCpu)} = ${three(alone.cpu / alone.serverCpu)}`]);
+    rows.push([
+      'cores for a million lookups a second: of memcached, of Node',
+      `${three(alone.serverCpu)} and ${three(alone.cpu)} (microseconds a lookup are cores a million lookups)`,
+    ]);
+  }
+  rows.push(['connections of 50 processes to 16 servers', '50 × 16 × 1 (connectionsPerServer) = 800 in total, 50 at each server']);
+  for (const servers of [2, 3, 8, 16]) {
+    const share = lostShare(servers);
+    rows.push([
+      `lookups that ask the database while one of ${String(servers)} servers is lost`,
+      `1 − (${String(servers - 1)}/${String(servers)})² = ${percent(share)}; of 10,000 a second, ${whole(Math.round(share * 10_000))}`,
+    ]);
+  }
+  return { title: 'Arithmetic with these figures', head: ['what', 'how much'], rows };
+}
+
+const tenths = (bytes: number): string => (bytes / 1e6).toFixed(1);
 
 const machineLine = ({ date, machine: m, command, rounds, minutes }: GrowthResult): string =>
   `Measured with \`${command}\` (${date}: ${m.cpu}, ${String(m.cores)} cores, Node ${m.node} on ${m.platform}, ${m.database} ` +

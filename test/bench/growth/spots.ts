@@ -41,6 +41,7 @@ export interface Spot {
   readonly axis: string;
   readonly size: number;
   readonly side: Side<ModelStatic<Item>>;
+  /** `distinct`: how many are made before anything is measured. */
   readonly lookups: readonly { readonly curve: string; readonly distinct: number; at(at: number): Asked }[];
   /** Where writes are measured as well. */
   readonly writes?: {
@@ -132,6 +133,8 @@ export function serverSpot(ground: Ground, where: Where, slot: number): Spot {
   };
 }
 
+export const nameCurve = 'get by unique name';
+
 export function rowSpot(ground: Ground, rows: number, where: Where): Spot {
   const side = ground.items(['items'], where);
   const [model] = side.models as readonly [Cached];
@@ -144,7 +147,7 @@ export function rowSpot(ground: Ground, rows: number, where: Where): Spot {
       return { model, key: keyOf(id), id };
     },
   });
-  return { axis: axes.rows, size: rows, side, lookups: [lookup('get by id', byId), lookup('get by unique name', byName)] };
+  return { axis: axes.rows, size: rows, side, lookups: [lookup('get by id', byId), lookup(nameCurve, byName)] };
 }
 
 /** Puts rows into the cache, 500 at a time. */
@@ -352,7 +355,9 @@ export async function countSpot(spot: Spot): Promise<CountRange[]> {
   const ranges: CountRange[] = [];
   for (const [index, one] of cases.entries()) {
     const counts: Counts[] = [];
-    for (let at = 0; at < counted; at += 1) {
+    // Lookups that were not made before, if there are any.
+    const first = spot.lookups[index]?.distinct ?? 0;
+    for (let at = first; at < first + counted; at += 1) {
       await one.prepare?.(at, 1);
       counts.push(await countsOf(one.name, side, observed, async () => one.run(at)));
       one.after?.();
