@@ -218,9 +218,11 @@ function arithmeticOf({ weights, together, heaps }: GrowthResult): Table {
     // No more are remembered than there are rows.
     const kept = (maxHints: number): number => Math.min(maxHints, Math.max(...weights.map((weight) => weight.rows)));
     const hints = kept(most.maxHints) - kept(fewest.maxHints);
-    const each = (fat.bytes - lean.bytes) / hints;
-    rows.push(['heap of one hint', `(${tenths(fat.bytes)} MB − ${tenths(lean.bytes)} MB) / ${whole(hints)} = ${whole(Math.round(each))} bytes`]);
-    rows.push(['heap of maxHints 1,000,000, in each process', `1,000,000 × ${whole(Math.round(each))} bytes = ${whole(Math.round(each))} MB`]);
+    if (hints > 0) {
+      const each = (fat.bytes - lean.bytes) / hints;
+      rows.push(['heap of one hint', `(${tenths(fat.bytes)} MB − ${tenths(lean.bytes)} MB) / ${whole(hints)} = ${whole(Math.round(each))} bytes`]);
+      rows.push(['heap of maxHints 1,000,000, in each process', `1,000,000 × ${whole(Math.round(each))} bytes = ${whole(Math.round(each))} MB`]);
+    }
   }
   const [alone] = together;
   if (alone !== undefined) {
@@ -250,7 +252,7 @@ const machineLine = ({ date, machine: m, command, rounds, minutes }: GrowthResul
   `(innodb_flush_log_at_trx_commit=${m.flushLogAtCommit}), memcached ${m.memcached}, all servers and processes on this machine) ` +
   `in ${minutes.toFixed(1)} minutes: the points of all curves in turn, ${String(rounds)} rounds, every answer checked. ` +
   'Lookups are made with 64 in flight and are warm; writes are made one after the other, of rows that this process has read from the cache. ' +
-  '"Says nothing": the middle half of the rounds lies too far apart. Microseconds are those of this machine at that time: trust ratios.';
+  '"Says nothing": the middle half of the rounds lies too far apart; the charts leave such points out. Microseconds are those of this machine at that time: trust ratios.';
 
 const pointText = (point: Point, which: 'time' | 'cpu'): string => ratioText(point[which], point.spread[which]);
 

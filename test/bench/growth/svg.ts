@@ -20,7 +20,7 @@ export interface Chart {
 const width = 640;
 const height = 320;
 const left = 56;
-const right = 24;
+const right = 40;
 const top = 36;
 const legendRow = 18;
 /** Told apart without colour as well: by the dashes and by the marks. */
