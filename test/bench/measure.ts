@@ -47,7 +47,7 @@ export interface Comparison {
 export interface Measured {
   readonly name: string;
   readonly inFlight: number;
-  readonly quantities: Readonly<Record<Quantity, readonly (readonly number[])[]>>;
+  readonly quantities: Readonly<Record<Quantity, Rounds>>;
 }
 
 /** Why no ratio is printed. */
@@ -111,13 +111,19 @@ const isDue = ({ pace = 'every turn' }: Case, round: number, turn: number): bool
   pace === 'every turn' ||
   (pace === 'every second turn' ? turn % 2 === 0 : turn === 0 && (pace === 'once a round' || round % 2 === 0));
 
+/** The ratio of two cases. */
+export const ratioOf = (numerator: Measured, denominator: Measured, quantity: Quantity = 'time'): Ratio =>
+  ratioOfRounds(numerator.quantities[quantity], denominator.quantities[quantity]);
+
+/** By rounds and turns. */
+export type Rounds = readonly (readonly number[])[];
+
 /**
- * The ratio of two cases: of each turn, whose slices lie close together, then the median of each
- * round, then that of all rounds.
+ * The ratio of each turn, whose slices lie close together, then the median of each round, then that
+ * of all rounds.
  */
-export function ratioOf(numerator: Measured, denominator: Measured, quantity: Quantity = 'time'): Ratio {
-  const below = denominator.quantities[quantity];
-  const ratios = numerator.quantities[quantity]
+export function ratioOfRounds(numerator: Rounds, below: Rounds): Ratio {
+  const ratios = numerator
     .map((turns, round) => median(turns.map((value, turn) => value / below[round]![turn]!)))
     .sort((a, b) => a - b);
   return {

@@ -1,13 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { curveOf, inRounds, lostShare, middleOf, type CurvePlan, type Timed } from '../bench/growth/curve.js';
+import { curveOf, lostShare, middleOf, type CurvePlan } from '../bench/growth/curve.js';
 import type { Measured } from '../bench/measure.js';
 
-const measured = (name: string, rounds: number[][]): Measured => ({ name, inFlight: 64, rounds });
-const timed = (name: string, time: number[][], cpu: number[][] = time): [string, Timed] => [
-  name,
-  { time: measured(name, time), cpu: measured(name, cpu) },
-];
+const timed = (name: string, time: number[][], cpu: number[][] = time): Measured => ({ name, inFlight: 64, quantities: { time, cpu, p99: time } });
 
 const plan: CurvePlan = {
   name: 'get by id',
@@ -21,10 +17,10 @@ const plan: CurvePlan = {
 describe('curveOf', () => {
   it('compares every point with the first one, turn by turn', () => {
     // The second round is slow for both: what else the machine does hits them alike.
-    const all = new Map([
+    const all = [
       timed('ten', [[2, 2], [20, 20], [2, 2]], [[1, 1], [1, 1], [1, 1]]),
       timed('thousand', [[4, 4], [40, 40], [4, 4]], [[3, 3], [3, 3], [3, 3]]),
-    ]);
+    ];
     const { points } = curveOf(plan, all);
     assert.deepEqual(points.map(({ size }) => size), [10, 1000]);
     assert.equal(points[0]?.time?.median, 1);
@@ -35,7 +31,7 @@ describe('curveOf', () => {
   });
 
   it('has no ratio where the rounds lie too far apart, but their spread', () => {
-    const all = new Map([timed('ten', [[1], [1], [1]]), timed('thousand', [[1], [2], [4]], [[1], [1], [1]])]);
+    const all = [timed('ten', [[1], [1], [1]]), timed('thousand', [[1], [2], [4]], [[1], [1], [1]])];
     const [, point] = curveOf(plan, all).points;
     assert.equal(point?.time, undefined);
     assert.deepEqual(point?.spread.time, [1, 4]);
@@ -43,21 +39,8 @@ describe('curveOf', () => {
   });
 
   it('says which case was not measured', () => {
-    assert.throws(() => curveOf(plan, new Map([timed('ten', [[1]])])), /'thousand' was not measured/);
-    assert.throws(() => curveOf({ ...plan, points: [] }, new Map()), /has no points/);
-  });
-});
-
-describe('inRounds', () => {
-  it('leaves the warm-up out', () => {
-    assert.deepEqual(inRounds([9, 9, 1, 2, 3, 4], { rounds: 2, turns: 2, warmUp: 1 }), [
-      [1, 2],
-      [3, 4],
-    ]);
-  });
-
-  it('refuses a list that is not as long as the plan', () => {
-    assert.throws(() => inRounds([1, 2, 3], { rounds: 2, turns: 2, warmUp: 0 }), /3 slices are not 2 rounds of 2/);
+    assert.throws(() => curveOf(plan, [timed('ten', [[1]])]), /'thousand' was not measured/);
+    assert.throws(() => curveOf({ ...plan, points: [] }, []), /has no points/);
   });
 });
 
@@ -77,8 +60,8 @@ describe('lostShare', () => {
 
 describe('middleOf', () => {
   it('is the median over all slices', () => {
-    assert.equal(middleOf(measured('one', [[5, 1], [3, 9], [4, 2]])), 3.5);
-    assert.equal(middleOf(measured('one', [[5, 1, 3]])), 3);
-    assert.throws(() => middleOf(measured('one', [])), /Nothing was measured/);
+    assert.equal(middleOf([[5, 1], [3, 9], [4, 2]]), 3.5);
+    assert.equal(middleOf([[5, 1, 3]]), 3);
+    assert.throws(() => middleOf([]), /Nothing was measured/);
   });
 });

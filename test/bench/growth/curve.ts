@@ -1,5 +1,5 @@
 /** Curves: what was measured at several sizes, as ratios to the first of them. */
-import { ratioOf, tooWide, type Measured, type Ratio } from '../measure.js';
+import { ratioOfRounds, tooWide, type Measured, type Ratio, type Rounds } from '../measure.js';
 
 /** What grows. */
 export const axes = {
@@ -48,19 +48,13 @@ export interface Curve {
   readonly points: readonly Point[];
 }
 
-/** Time and CPU time of each case, by its name. */
-export interface Timed {
-  readonly time: Measured;
-  readonly cpu: Measured;
-}
-
 /**
  * The curve of a plan.
  * @throws Error if a case of it was not measured
  */
-export function curveOf({ name, axis, points }: CurvePlan, measured: ReadonlyMap<string, Timed>): Curve {
-  const of = (planned: Planned): Timed => {
-    const found = measured.get(planned.case);
+export function curveOf({ name, axis, points }: CurvePlan, measured: readonly Measured[]): Curve {
+  const of = (planned: Planned): Measured => {
+    const found = measured.find((one) => one.name === planned.case);
     if (found === undefined) throw new Error(`'${planned.case}' was not measured.`);
     return found;
   };
@@ -71,30 +65,17 @@ export function curveOf({ name, axis, points }: CurvePlan, measured: ReadonlyMap
     name,
     axis,
     points: points.map((planned) => {
-      const { time, cpu } = of(planned);
-      const [ofTime, ofCpu] = [ratioOf(time, first.time), ratioOf(cpu, first.cpu)];
+      const { quantities } = of(planned);
+      const [ofTime, ofCpu] = (['time', 'cpu'] as const).map((quantity) => ratioOfRounds(quantities[quantity], first.quantities[quantity])) as [Ratio, Ratio];
       return {
         size: planned.size,
         time: tooWide(ofTime) ? undefined : ofTime,
         cpu: tooWide(ofCpu) ? undefined : ofCpu,
         spread: { time: [ofTime.lowest, ofTime.highest], cpu: [ofCpu.lowest, ofCpu.highest] },
-        microseconds: { time: middleOf(time), cpu: middleOf(cpu) },
+        microseconds: { time: middleOf(quantities.time), cpu: middleOf(quantities.cpu) },
       };
     }),
   };
-}
-
-/**
- * A flat list of slices, in the order in which they were measured, as rounds of turns without those
- * of the warm-up.
- * @throws Error if it is not as long as the plan has it
- */
-export function inRounds(slices: readonly number[], plan: { readonly rounds: number; readonly turns: number; readonly warmUp: number }): number[][] {
-  const { rounds, turns, warmUp } = plan;
-  if (slices.length !== (rounds + warmUp) * turns) {
-    throw new Error(`${String(slices.length)} slices are not ${String(rounds + warmUp)} rounds of ${String(turns)}.`);
-  }
-  return Array.from({ length: rounds }, (_, round) => slices.slice((warmUp + round) * turns, (warmUp + round + 1) * turns));
 }
 
 /**
@@ -108,7 +89,7 @@ export function lostShare(servers: number, entries = 1): number {
 }
 
 /** The median over all slices. */
-export function middleOf({ rounds }: Measured): number {
+export function middleOf(rounds: Rounds): number {
   const sorted = rounds.flat().sort((a, b) => a - b);
   const middle = sorted.length >> 1;
   if (sorted.length === 0) throw new Error('Nothing was measured.');

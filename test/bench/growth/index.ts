@@ -15,10 +15,10 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startMemcached, type MemcachedProcess } from '../../support/memcached-process.js';
-import { measure, type Plan } from '../measure.js';
+import { measure, type Case, type Measured, type Plan } from '../measure.js';
 import { range } from '../places.js';
 import { machineOf } from '../report.js';
-import { axes, curveOf, type Timed } from './curve.js';
+import { axes, curveOf } from './curve.js';
 import { openGround, type Ground } from './ground.js';
 import { measureLostServer } from './lost-server.js';
 import { betweenMarkers, chartsOf, markdown, readable, type Connections, type GrowthResult, type Weight } from './page.js';
@@ -28,16 +28,13 @@ import {
   countSpot,
   fillRows,
   lookupCases,
-  metered,
   modelSpot,
   nameCurve,
   plansOf,
   rowSpot,
   serverSpot,
-  timedOf,
   writeCases,
   type CountRange,
-  type Metered,
   type Sizes,
   type Spot,
 } from './spots.js';
@@ -153,18 +150,17 @@ async function run(ground: Ground, server: (memoryMb?: number) => Promise<Memcac
   areConstant(counts);
 
   const spots = [...grown(false), ...rowSpots.map(({ spot }) => spot)];
-  const timed = new Map<string, Timed>();
+  const measured: Measured[] = [];
   // What is compared with each other is measured together, so that its slices lie close to each other.
   for (const axis of Object.values(axes)) {
     say(`measuring by ${axis} …`);
     for (const [kind, casesOf] of [['lookups', lookupCases], ['writes', writeCases]] as const) {
-      const meters: Metered[] = [];
-      for (const spot of spots.filter((one) => one.axis === axis)) meters.push(...(await casesOf(spot)).map(metered));
-      const measured = await measure(meters.map((meter) => meter.case), plans[kind]);
-      for (const [name, one] of timedOf(measured, meters, plans[kind])) timed.set(name, one);
+      const cases: Case[] = [];
+      for (const spot of spots.filter((one) => one.axis === axis)) cases.push(...(await casesOf(spot)));
+      measured.push(...(await measure(cases, plans[kind])));
     }
   }
-  const curves = plansOf(spots).map((one) => curveOf(one, timed));
+  const curves = plansOf(spots).map((one) => curveOf(one, measured));
 
   say('processes …');
   const inAll = rowSpots.find(({ spot }) => spot.size >= 10_000) ?? rowSpots[0]!;

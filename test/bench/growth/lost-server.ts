@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MemcachedProcess } from '../../support/memcached-process.js';
-import { median, ratioOf, tooWide, type Ratio } from '../measure.js';
+import { median, ratioOfRounds, tooWide, type Ratio, type Rounds } from '../measure.js';
 import { range } from '../places.js';
 import { nameOf, type Ground, type Item } from './ground.js';
 
@@ -119,8 +119,8 @@ export async function measureLostServer(
 
   const ratio = (name: string, of: keyof typeof samples, to: keyof typeof samples): Lost['ratios'][number] => {
     assert.equal(samples[of].length, samples[to].length, 'an outage of which nothing or everything was lost');
-    const measured = (which: keyof typeof samples) => ({ name: which, inFlight: 1, rounds: samples[which].map((value) => [value]) });
-    const found = ratioOf(measured(of), measured(to));
+    const rounds = (which: keyof typeof samples): Rounds => samples[which].map((value) => [value]);
+    const found = ratioOfRounds(rounds(of), rounds(to));
     return { name, ratio: tooWide(found) ? undefined : found, spread: [found.lowest, found.highest] };
   };
   const ends = (values: readonly number[]) => ({ lowest: Math.min(...values), highest: Math.max(...values) });

@@ -1,7 +1,7 @@
 /** Processes that read at the same time, and what a process keeps after many lookups. */
 import assert from 'node:assert/strict';
 import type { MemcachedProcess } from '../../support/memcached-process.js';
-import { median, ratioOf, tooWide, type Measured, type Ratio } from '../measure.js';
+import { median, ratioOfRounds, tooWide, type Ratio, type Rounds } from '../measure.js';
 import { range } from '../places.js';
 import { statsOf } from './stats.js';
 import { startWorker, type Task, type Worker } from './worker.js';
@@ -49,9 +49,9 @@ export async function measureTogether(
         sample.serverCpu.push(serverCpu / lookups);
       }
     }
-    const measured = (size: number): Measured => ({ name: String(size), inFlight: 64, rounds: samples.get(size)!.lookups.map((value) => [value]) });
+    const rounds = (size: number): Rounds => samples.get(size)!.lookups.map((value) => [value]);
     return sizes.map((size) => {
-      const ratio = ratioOf(measured(size), measured(sizes[0]!));
+      const ratio = ratioOfRounds(rounds(size), rounds(sizes[0]!));
       const { lookups, cpu, serverCpu } = samples.get(size)!;
       return {
         processes: size,

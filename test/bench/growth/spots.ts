@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import type { ModelStatic } from 'sequelize';
 import { countsOf, type Counts } from '../counts.js';
-import type { Case, Plan } from '../measure.js';
+import type { Case } from '../measure.js';
 import { range } from '../places.js';
-import { axes, inRounds, type CurvePlan, type Timed } from './curve.js';
+import { axes, type CurvePlan } from './curve.js';
 import { nameOf, smallRows, wideKeyOf, type Ground, type Item, type Items, type Side, type Where } from './ground.js';
 
 /** How many of each there are. */
@@ -296,41 +296,6 @@ export function plansOf(spots: readonly Spot[]): CurvePlan[] {
     }
   }
   return [...plans.values()];
-}
-
-/** A case and the processor time that this process spent on each slice. */
-export interface Metered {
-  readonly case: Case;
-  /** Microseconds an operation, slice by slice. */
-  readonly slices: readonly number[];
-}
-
-export function metered(one: Case): Metered {
-  const slices: number[] = [];
-  let began = process.cpuUsage();
-  return {
-    slices,
-    case: {
-      ...one,
-      prepare: async (first, operations) => {
-        await one.prepare?.(first, operations);
-        began = process.cpuUsage();
-      },
-      after: () => {
-        const { user, system } = process.cpuUsage(began);
-        slices.push((user + system) / one.operations);
-        one.after?.();
-      },
-    },
-  };
-}
-
-/** Time and processor time, by the names of the cases. */
-export function timedOf(measured: readonly Timed['time'][], meters: readonly Metered[], plan: Plan): ReadonlyMap<string, Timed> {
-  const slices = new Map(meters.map((meter) => [meter.case.name, meter.slices]));
-  return new Map(
-    measured.map((time) => [time.name, { time, cpu: { ...time, rounds: inRounds(slices.get(time.name)!, plan) } }]),
-  );
 }
 
 /** The same counts for every one of several operations, or how they differ. */
