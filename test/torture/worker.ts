@@ -7,7 +7,7 @@ import { subscribe } from 'node:diagnostics_channel';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { QueryTypes, Sequelize, type Transaction } from 'sequelize';
-import { FlashError, InvalidationFailedError, setupCache, type FlashCache, type FlashEvents, type ReadOptions } from '../../src/index.js';
+import { BatchCacheQuery, FlashError, InvalidationFailedError, setupCache, type FlashCache, type FlashEvents, type ReadOptions } from '../../src/index.js';
 import { MemcachedStore } from '../../src/stores/memcached.js';
 import { Random } from '../oracle/random.js';
 import { askById, Ids, pools, randomAsk, type Ask } from './asks.js';
@@ -183,9 +183,19 @@ class Worker {
     while (this.#reading) {
       const size = 1 + random.below(80);
       const asks = random.list(size, () => randomAsk(this.#world, random, this.#ids));
-      if (random.once(20)) await this.#readTogether(asks.slice(0, 4), { refresh: true });
-      else if (random.once(6)) await this.#readMany(asks);
-      else await this.#readTogether(asks);
+      switch (random.weighted<'together' | 'many' | 'batch' | 'refresh'>([[13, 'together'], [3, 'many'], [3, 'batch'], [1, 'refresh']])) {
+        case 'together':
+          await this.#readTogether(asks);
+          break;
+        case 'many':
+          await this.#readMany(asks);
+          break;
+        case 'batch':
+          await this.#readBatch(asks);
+          break;
+        case 'refresh':
+          await this.#readTogether(asks.slice(0, 4), { refresh: true });
+      }
       due = Math.max(due + (1000 * size * loops) / readsPerSecond, performance.now() - 500);
       const ahead = due - performance.now();
       if (ahead > 1) await sleep(ahead);
@@ -202,6 +212,21 @@ class Worker {
     const same = asks.filter((ask) => ask.table === table && ask.params !== undefined);
     const answers = this.#world.caches[table].getMany(same.map(({ params }) => params));
     await Promise.all(same.map((ask, at) => this.#read(ask, async () => (await answers)[at])));
+  }
+
+  /** All of them in one batch. */
+  async #readBatch(asks: readonly Ask[]): Promise<void> {
+    const batch = new BatchCacheQuery(Object.fromEntries(asks.map(({ run }, at) => [String(at), { resolve: run }])));
+    const answers = batch.get({ returnExceptions: true });
+    await Promise.all(
+      asks.map((ask, at) =>
+        this.#read(ask, async () => {
+          const answer = (await answers)[String(at)];
+          if (answer instanceof Error) throw answer;
+          return answer;
+        }),
+      ),
+    );
   }
 
   async #read(ask: Ask, run: () => Promise<unknown>): Promise<void> {
