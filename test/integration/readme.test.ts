@@ -10,7 +10,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { Sequelize } from 'sequelize';
 import ts from 'typescript';
@@ -25,6 +25,13 @@ import { mysqlUrl } from '../support/backends.js';
 const root = join(__dirname, '..', '..', '..');
 const folder = join(root, 'build', 'readme');
 const readme = readFileSync(join(root, 'README.md'), 'utf8');
+
+/** What is read as it stands. */
+const pages = ['README.md', 'CONTRIBUTING.md', join('examples', 'README.md'), join('docs', 'scaling.md'), join('docs', 'benchmark.md')];
+
+/** A page's headings, as links name them. */
+const headingsOf = (page: string): ReadonlySet<string> =>
+  new Set([...page.matchAll(/^#+ (.+)$/gm)].map(([, title = '']) => title.toLowerCase().replace(/[^\w\s-]/g, '').replaceAll(' ', '-')));
 
 /** The programs of the README by name. */
 function programs(): ReadonlyMap<string, string> {
@@ -126,13 +133,17 @@ describe('the README', () => {
     for (const { name } of Object.values(channels)) assert.ok(readme.includes(`| \`${String(name)}\` |`), String(name));
   });
 
-  it('links to what is there', () => {
-    const headings = new Set(
-      [...readme.matchAll(/^#+ (.+)$/gm)].map(([, title]) => (title ?? '').toLowerCase().replace(/[^\w\s-]/g, '').replaceAll(' ', '-')),
-    );
-    for (const [, target] of readme.matchAll(/\]\(#([^)]+)\)/g)) assert.ok(headings.has(target ?? ''), `#${String(target)}`);
-    for (const [, file] of readme.matchAll(/\]\((?!https?:|#)([^)]+)\)/g)) readFileSync(join(root, file ?? ''));
-  });
+  for (const page of pages) {
+    it(`links to what is there: ${page}`, () => {
+      const text = readFileSync(join(root, page), 'utf8');
+      for (const [, link = ''] of text.matchAll(/\]\((?!https?:)([^)]+)\)/g)) {
+        const [file = '', heading] = link.split('#');
+        const target = file === '' ? page : join(dirname(page), file);
+        const there = readFileSync(join(root, target), 'utf8');
+        if (heading !== undefined) assert.ok(headingsOf(there).has(heading), link);
+      }
+    });
+  }
 });
 
 function thrownBy(body: () => unknown): string {

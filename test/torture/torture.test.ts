@@ -39,7 +39,7 @@ describe('torture', () => {
     it(`notices a cache whose lists are broken by what it knows of lists alone: ${sabotage}`, async (t) => {
       t.diagnostic(`SEED=${chosenSeed}`);
       const reports: Report[] = [];
-      while (reports.length < 8 && !reports.some((report) => report[kind] > 0)) {
+      while (reports.length < 20 && !reports.some((report) => report[kind] > 0)) {
         const report = await torture({ seconds: 8, seed: chosenSeed + reports.length, workers: 3, faults: false, sabotage, ...rates });
         t.diagnostic(JSON.stringify(report));
         reports.push(report);
