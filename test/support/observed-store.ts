@@ -13,6 +13,7 @@ export class ObservedStore implements Store {
   #counts = new Map<Operation, number>();
   #roundTrips = 0;
   #ticking = false;
+  #underWay = 0;
   #interceptors: Interceptor[] = [];
   /** Since the last `reset()`, or still. */
   #intercepted = false;
@@ -49,6 +50,14 @@ export class ObservedStore implements Store {
     this.#intercepted = this.#interceptors.length > 0;
   }
 
+  /** Resolves when nothing is under way any more: a marker, say, that nobody waits for. */
+  async quiet(): Promise<void> {
+    for (let turns = 0; turns < 3; turns += 1) {
+      await new Promise(setImmediate);
+      if (this.#underWay > 0) turns = -1;
+    }
+  }
+
   /** Runs before every operation from now on; call the result to take it away again. */
   intercept(interceptor: Interceptor): () => void {
     this.#interceptors.push(interceptor);
@@ -58,29 +67,24 @@ export class ObservedStore implements Store {
     };
   }
 
-  async get(keys: readonly string[]): Promise<StoreReply> {
-    await this.#before('get', keys.join(' '));
-    return this.#store.get(keys);
+  get(keys: readonly string[]): Promise<StoreReply> {
+    return this.#run('get', keys.join(' '), () => this.#store.get(keys));
   }
 
-  async add(key: string, value: string, ttlSeconds: number): Promise<boolean> {
-    await this.#before('add', key);
-    return this.#store.add(key, value, ttlSeconds);
+  add(key: string, value: string, ttlSeconds: number): Promise<boolean> {
+    return this.#run('add', key, () => this.#store.add(key, value, ttlSeconds));
   }
 
-  async compareAndSwap(key: string, value: string, token: StoreToken, ttlSeconds: number): Promise<boolean> {
-    await this.#before('compareAndSwap', key);
-    return this.#store.compareAndSwap(key, value, token, ttlSeconds);
+  compareAndSwap(key: string, value: string, token: StoreToken, ttlSeconds: number): Promise<boolean> {
+    return this.#run('compareAndSwap', key, () => this.#store.compareAndSwap(key, value, token, ttlSeconds));
   }
 
-  async compareAndDelete(key: string, token: StoreToken): Promise<boolean> {
-    await this.#before('compareAndDelete', key);
-    return this.#store.compareAndDelete(key, token);
+  compareAndDelete(key: string, token: StoreToken): Promise<boolean> {
+    return this.#run('compareAndDelete', key, () => this.#store.compareAndDelete(key, token));
   }
 
-  async delete(key: string): Promise<boolean> {
-    await this.#before('delete', key);
-    return this.#store.delete(key);
+  delete(key: string): Promise<boolean> {
+    return this.#run('delete', key, () => this.#store.delete(key));
   }
 
   /** Not where an operation may be held: another one would overtake it. */
@@ -90,6 +94,16 @@ export class ObservedStore implements Store {
 
   close(): Promise<void> {
     return this.#store.close();
+  }
+
+  async #run<T>(operation: Operation, key: string, send: () => Promise<T>): Promise<T> {
+    this.#underWay += 1;
+    try {
+      await this.#before(operation, key);
+      return await send();
+    } finally {
+      this.#underWay -= 1;
+    }
   }
 
   async #before(operation: Operation, key: string): Promise<void> {
