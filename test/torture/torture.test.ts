@@ -5,9 +5,10 @@
  *   npm run torture -- --seconds 600 --seed 1     for longer
  */
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { describe, it, type TestContext } from 'node:test';
 import { seed } from '../support/seed.js';
-import { torture, type Report } from './run.js';
+import { torture, type Report, type TortureOptions } from './run.js';
+import type { Sabotage } from './sabotage.js';
 
 const chosenSeed = seed();
 
@@ -20,33 +21,34 @@ describe('torture', () => {
     assert.ok(report.ok, `SEED=${chosenSeed}\n${said.join('\n')}\n${JSON.stringify(report)}`);
   });
 
+  // How much is read and written, and what meets what, depends on the machine: a run may have to be repeated.
+  const notices = async (t: TestContext, sabotage: Sabotage, kind: 'staleAfterAck' | 'tornLists', options: Pick<TortureOptions, 'workers' | 'readsPerSecond' | 'writesPerSecond'> & { readonly seconds: number }): Promise<Report> => {
+    t.diagnostic(`SEED=${chosenSeed}`);
+    for (let run = 0; ; run += 1) {
+      const report = await torture({ ...options, seed: chosenSeed + run, faults: false, sabotage });
+      t.diagnostic(JSON.stringify(report));
+      if (report[kind] === 0 && run < 20) continue;
+      assert.ok(report[kind] > 0, `SEED=${String(chosenSeed)}: not noticed in ${String(run + 1)} runs`);
+      assert.equal(report.ok, false);
+      return report;
+    }
+  };
+
   for (const sabotage of ['lost-writes', 'old-answers'] as const) {
     it(`notices a cache that is broken: ${sabotage}`, async (t) => {
-      t.diagnostic(`SEED=${chosenSeed}`);
-      const report = await torture({ seconds: 4, seed: chosenSeed, workers: 2, faults: false, writesPerSecond: 80, sabotage });
-      t.diagnostic(JSON.stringify(report));
-      assert.ok(report.staleAfterAck > 0, JSON.stringify(report));
-      assert.equal(report.ok, false);
+      await notices(t, sabotage, 'staleAfterAck', { seconds: 4, workers: 2, writesPerSecond: 80 });
     });
   }
 
   // Each row by itself is right then. A list that is torn has to be looked at while two of its rows are
-  // written and read again by others: how often that happens depends on the machine, so a run may have to be repeated.
+  // written and read again by others.
   for (const [sabotage, kind, rates] of [
     ['lost-lists', 'staleAfterAck', { writesPerSecond: 80 }],
     ['torn-lists', 'tornLists', { readsPerSecond: 8000, writesPerSecond: 40 }],
   ] as const) {
     it(`notices a cache whose lists are broken by what it knows of lists alone: ${sabotage}`, async (t) => {
-      t.diagnostic(`SEED=${chosenSeed}`);
-      const reports: Report[] = [];
-      while (reports.length < 20 && !reports.some((report) => report[kind] > 0)) {
-        const report = await torture({ seconds: 8, seed: chosenSeed + reports.length, workers: 3, faults: false, sabotage, ...rates });
-        t.diagnostic(JSON.stringify(report));
-        reports.push(report);
-        assert.equal(report.ofOneRow, 0, JSON.stringify(report));
-      }
-      assert.ok((reports.at(-1)?.[kind] ?? 0) > 0, JSON.stringify(reports));
-      assert.equal(reports.at(-1)?.ok, false);
+      const report = await notices(t, sabotage, kind, { seconds: 8, workers: 3, ...rates });
+      assert.equal(report.ofOneRow, 0, JSON.stringify(report));
     });
   }
 });
