@@ -167,6 +167,7 @@ export class Faults {
   // ---- The database ---------------------------------------------------------------------------
 
   async #databaseFault(random: Random): Promise<void> {
+    while (this.#databaseHeld && this.#running) await sleep(20);
     if (this.#databaseHeld) return;
     const drawn = random.weighted(databaseFaults);
     const kind = (drawn === 'restarted' || drawn === 'killed') && !this.#plan.databaseRestarts ? 'connections killed' : drawn;
