@@ -973,11 +973,13 @@ export class Loader {
     });
     const { leases, look, epoch: now } = await this.#leaseRows(model, new Map(lacking), [target], load.since);
     const quiet = now !== undefined && now === epoch;
-    await this.#fill(load, cache.fingerprint, look, [lookup.values, primaryKeys], cache, primaryKeys.length === 0);
-    await inParts([...leases], async ([key, rowLease]) => {
-      if (!quiet) await this.#coherence.abandon(new Map([[key, rowLease]]), look);
-      else await this.#fill({ ...load, target: key, lease: rowLease, generation: tableGeneration }, model.fingerprint, look, rows.get(key), cache);
-    });
+    await Promise.all([
+      this.#fill(load, cache.fingerprint, look, [lookup.values, primaryKeys], cache, primaryKeys.length === 0),
+      inParts([...leases], async ([key, rowLease]) => {
+        if (!quiet) await this.#coherence.abandon(new Map([[key, rowLease]]), look);
+        else await this.#fill({ ...load, target: key, lease: rowLease, generation: tableGeneration }, model.fingerprint, look, rows.get(key), cache);
+      }),
+    ]);
     if (!quiet) return;
     this.#listHints.set(lookup.id, { rowKeys: [...rows.keys()], epoch });
     // What the next one will look at.

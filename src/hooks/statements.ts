@@ -158,11 +158,26 @@ export class Statements {
 
   /** Calls `look` with a statement's text right before it is sent: `beforeQuery` comes too early to know it. */
   #atRun(query: object, look: (sql: string) => Promise<void>): void {
-    const run = Reflect.get(query, 'run') as (sql: unknown, ...rest: readonly unknown[]) => Promise<unknown>;
-    Reflect.set(query, 'run', async (sql: unknown, ...rest: readonly unknown[]) => {
+    this.#aroundRun(query, async (run, sql) => {
       if (typeof sql === 'string') await look(sql);
-      return run.call(query, sql, ...rest);
+      return run();
     });
+  }
+
+  #noteFailure(query: object): void {
+    this.#aroundRun(query, async (run) => {
+      try {
+        return await run();
+      } catch (error) {
+        this.#failed.add(query);
+        throw error;
+      }
+    });
+  }
+
+  #aroundRun(query: object, around: (run: () => Promise<unknown>, sql: unknown) => Promise<unknown>): void {
+    const run = Reflect.get(query, 'run') as (sql: unknown, ...rest: readonly unknown[]) => Promise<unknown>;
+    Reflect.set(query, 'run', (sql: unknown, ...rest: readonly unknown[]) => around(() => run.call(query, sql, ...rest), sql));
   }
 
   /** What raw SQL changes is known only by the tables that its text names: all that is cached of them. */
@@ -306,18 +321,6 @@ export class Statements {
     }
     this.#inFlight.set(query, { plan, effects: plan.effects, root, before, write, own: undefined, unlock: undefined });
     if (plan.models.some(({ readAfter }) => readAfter)) this.#noteFailure(query);
-  }
-
-  #noteFailure(query: object): void {
-    const run = Reflect.get(query, 'run') as (...parameters: readonly unknown[]) => Promise<unknown>;
-    Reflect.set(query, 'run', async (...parameters: readonly unknown[]) => {
-      try {
-        return await run.call(query, ...parameters);
-      } catch (error) {
-        this.#failed.add(query);
-        throw error;
-      }
-    });
   }
 
   /**
