@@ -17,6 +17,7 @@ import { publish, type BypassReason } from './events.js';
 import { Gate } from './gate.js';
 import { bucketsOf, sameValues } from './models/cached-model.js';
 import { findByKeys } from './models/finder.js';
+import type { Row } from './models/hydrate.js';
 import type { ResolvedOptions } from './options.js';
 import { LRUCache } from 'lru-cache';
 
@@ -68,8 +69,7 @@ interface Waiter {
 }
 
 class Lookup {
-  /** Flights and duplicates are told apart by this: the cache, the exact values, the mode. */
-  readonly id: string;
+  #id: string | undefined;
   readonly waiters: Waiter[];
   /** Until when to wait for another process's fill, in `performance.now()` milliseconds. */
   waitUntil: number | undefined = undefined;
@@ -92,20 +92,55 @@ class Lookup {
     waiter: Waiter,
     readonly page: Page | undefined,
   ) {
-    this.id = `${mode} ${cache.name} ${values.length === 1 ? exact(values[0] as Canonical) : JSON.stringify(values)}`;
     this.waiters = [waiter];
     this.ignoreHint = mode === 'refresh';
     this.ahead = page !== undefined;
+  }
+
+  /** Flights and hints are told apart by this: the cache, the exact values, the mode. */
+  get id(): string {
+    return (this.#id ??= `${this.mode} ${this.cache.name} ${this.values.length === 1 ? exact(this.values[0] as Canonical) : JSON.stringify(this.values)}`);
   }
 
   /** Computed when it is asked for: a hit through a hint needs none. */
   get key(): string {
     return (this.#key ??= this.cache.keyFor(this.values));
   }
+}
 
-  /** What may be looked up once for all who ask for it. A page's looks are older than the lookups of others. */
-  get together(): string {
-    return this.page === undefined || !this.ahead ? this.id : `${this.id} ${String(this.page.id)}`;
+/**
+ * The lookups of one tick. What is asked for twice is looked up once; but a page's looks are older
+ * than the lookups of others.
+ */
+class Queue {
+  readonly lookups: Lookup[] = [];
+  /** By cache and value, as most are asked for: found without putting a text together for each. */
+  readonly #reads = new Map<BoundCache, Map<Canonical, Lookup>>();
+  readonly #others = new Map<string, Lookup>();
+
+  /** Adds it, or its waiters to the one that is there. */
+  add(lookup: Lookup): void {
+    const same = this.#placed(lookup);
+    if (same === lookup) this.lookups.push(lookup);
+    else same.waiters.push(...lookup.waiters);
+  }
+
+  /** The lookup in this one's place: itself, if the place was free. */
+  #placed(lookup: Lookup): Lookup {
+    const { cache, values, mode, page, ahead } = lookup;
+    const paged = page !== undefined && ahead;
+    const [value] = values;
+    if (mode !== 'read' || paged || value === undefined || values.length > 1) {
+      const place = paged ? `${lookup.id} ${String(page.id)}` : lookup.id;
+      const same = this.#others.get(place);
+      if (same === undefined) this.#others.set(place, lookup);
+      return same ?? lookup;
+    }
+    let reads = this.#reads.get(cache);
+    if (reads === undefined) this.#reads.set(cache, (reads = new Map()));
+    const same = reads.get(value);
+    if (same === undefined) reads.set(value, lookup);
+    return same ?? lookup;
   }
 }
 
@@ -187,7 +222,7 @@ export class Loader {
   readonly #listHints: LRUCache<string, ListHint>;
   readonly #flights = new Map<string, Flight>();
   readonly #gate: Gate;
-  #queue = new Map<string, Lookup>();
+  #queue = new Queue();
   #lastHead = { fingerprint: '', generation: '', head: '' };
 
   constructor(coherence: Coherence, options: ResolvedOptions) {
@@ -214,12 +249,7 @@ export class Loader {
   }
 
   #enqueue(lookup: Lookup): void {
-    const same = this.#queue.get(lookup.together);
-    if (same !== undefined) {
-      same.waiters.push(...lookup.waiters);
-      return;
-    }
-    if (this.#queue.size === 0) {
+    if (this.#queue.lookups.length === 0) {
       // After the microtasks of this tick, so that lookups behind an await join.
       void Promise.resolve().then(() => {
         process.nextTick(() => {
@@ -227,7 +257,7 @@ export class Loader {
         });
       });
     }
-    this.#queue.set(lookup.together, lookup);
+    this.#queue.add(lookup);
   }
 
   /** Looks again at the store itself. */
@@ -237,11 +267,11 @@ export class Loader {
   }
 
   #flush(): void {
-    const lookups = [...this.#queue.values()];
-    this.#queue = new Map();
+    const { lookups } = this.#queue;
+    this.#queue = new Queue();
     const { maxBatch } = this.#options;
     for (let from = 0; from < lookups.length; from += maxBatch) {
-      const batch = lookups.slice(from, from + maxBatch);
+      const batch = lookups.length <= maxBatch ? lookups : lookups.slice(from, from + maxBatch);
       this.#answer(batch).catch((error: unknown) => {
         for (const { waiters } of batch) for (const { reject } of waiters) reject(error);
       });
@@ -260,18 +290,20 @@ export class Loader {
         want.atOnce(lookup, hint);
         continue;
       }
-      want.add(lookup, cache.stamps);
+      want.addStamps(lookup);
       const hint = this.#hintOf(lookup);
       if (hint === undefined) {
-        want.add(lookup, [lookup.key, lastKeyOf(lookup)]);
+        want.add(lookup, lookup.key);
+        const last = lastKeyOf(lookup);
+        if (last !== undefined) want.add(lookup, last);
         // It is known to this process for the first time, so a load is likely: it saves a round trip.
-        if (needsEpoch(cache)) want.add(lookup, [cache.model.tableKeys.epoch]);
+        if (needsEpoch(cache)) want.add(lookup, cache.model.tableKeys.epoch);
         continue;
       }
       hints.set(lookup, hint);
-      want.add(lookup, [hint.rowKey]);
+      want.add(lookup, hint.rowKey);
       // A unique key leads to one row or none: while the row still has the key, it is the answer.
-      if (!isUnique(lookup)) want.add(lookup, [lookup.key]);
+      if (!isUnique(lookup)) want.add(lookup, lookup.key);
     }
     const first = await this.#sight(want, false);
 
@@ -315,15 +347,17 @@ export class Loader {
       const open = again.splice(0);
       const more = new Wanted();
       for (const { lookup, hint } of open) {
-        if ('rowKey' in hint) more.add(lookup, [...lookup.cache.stamps, hint.rowKey]);
-        else more.atOnce(lookup, hint);
+        if ('rowKey' in hint) {
+          more.addStamps(lookup);
+          more.add(lookup, hint.rowKey);
+        } else more.atOnce(lookup, hint);
       }
       const second = await this.#sight(more, true);
       for (const { lookup, hint, round } of open) {
         const { cache } = lookup;
         const { look: found, steady } = through(lookup, second);
         const before = through(lookup, first).look;
-        const seen = new Set(more.of(lookup));
+        const seen = new Set('rowKey' in hint ? [...definedOf(cache.stamps), hint.rowKey] : listKeysOf(lookup, hint));
         const both: Look = (key) => (seen.has(key) ? found : before)(key);
         decide(
           lookup,
@@ -372,15 +406,8 @@ export class Loader {
   }
 
   #judgePrimary(lookup: Lookup, cache: SimpleCache, look: Look): Verdict {
-    const asked = cache.primaryKeyOf(lookup.values);
-    return (
-      this.#read(lookup, cache, lookup.key, look, (body, { token }): Verdict => {
-        const row = rowOf(body, asked, cache);
-        if (row === 'other') return missOn(lookup.key);
-        this.#coherence.remember(lookup.key, token);
-        return { state: 'hit', content: row };
-      }) ?? missOn(lookup.key)
-    );
+    const found = this.#rowAt(lookup, lookup.key, cache.primaryKeyOf(lookup.values), look);
+    return found === undefined || found === 'other' ? missOn(lookup.key) : { state: 'hit', content: found.row };
   }
 
   #judgeIndex(lookup: Lookup, cache: SimpleCache, look: Look, hint: Hint | undefined): Verdict {
@@ -406,22 +433,16 @@ export class Loader {
   }
 
   #judgeRow(lookup: Lookup, cache: SimpleCache, hint: Hint, look: Look, viaIndex: boolean): Verdict {
-    return (
-      this.#readRow(lookup, cache, hint.rowKey, look, (body, { token }): Verdict => {
-        const values = rowOf(body, hint.primaryKey, cache);
-        const key = values === 'other' || values === null ? undefined : cache.model.keyValuesAt(values, cache.columns);
-        if (key === undefined || !sameValues(key, hint.rowValues)) {
-          // The row is gone or was renamed.
-          return viaIndex ? missOn(lookup.key) : { state: 'astray' };
-        }
-        // A hint that was used is the one that is remembered.
-        if (viaIndex) this.#hints.set(lookup.id, hint);
-        this.#coherence.remember(hint.rowKey, token);
-        return { state: 'hit', content: values };
-      }) ??
-      // The lease goes to the row's key: the index entry (or hint) is right as far as it is known.
-      missOn(hint.rowKey, hint)
-    );
+    const found = this.#rowAt(lookup, hint.rowKey, hint.primaryKey, look);
+    // The lease goes to the row's key: the index entry (or hint) is right as far as it is known.
+    if (found === undefined) return missOn(hint.rowKey, hint);
+    if (found === 'other' || !isStill(found, hint, cache)) {
+      // The row is gone or was renamed.
+      return viaIndex ? missOn(lookup.key) : { state: 'astray' };
+    }
+    // A hint that was used is the one that is remembered.
+    if (viaIndex) this.#hints.set(lookup.id, hint);
+    return { state: 'hit', content: found.row };
   }
 
   #judgeResult(lookup: Lookup, cache: ResultCache, look: Look): Verdict {
@@ -458,15 +479,11 @@ export class Loader {
         if (!hasAll(hint?.rowKeys ?? [], rowKeys) || (epoch === undefined && rowKeys.length > 0)) {
           return round < maxListRounds ? { state: 'rows', hint: { rowKeys, epoch } } : missOn(lookup.key);
         }
-        const rows: unknown[] = [];
+        const rows: Row[] = [];
         for (const [at, rowKey] of rowKeys.entries()) {
-          const row = this.#readRow(lookup, cache, rowKey, look, (body, seen) => {
-            const values = rowOf(body, primaryKeys[at] as readonly Canonical[], cache);
-            if (values === 'other' || values === null || !hasKey(values, lookup, cache)) return undefined;
-            this.#coherence.remember(rowKey, seen.token);
-            return values;
-          });
-          if (row === undefined) {
+          const found = this.#rowAt(lookup, rowKey, primaryKeys[at] as readonly Canonical[], look);
+          const row = found === undefined || found === 'other' ? null : found.row;
+          if (row === null || !hasKey(row, lookup, cache)) {
             return { state: 'miss', target: lookup.key, hint: undefined, inFlight: rowKeys.some((one) => look(one).state === 'marker') };
           }
           rows.push(row);
@@ -503,15 +520,32 @@ export class Loader {
     return this.#readUnder(lookup, cache.fingerprint, cache.stamps, key, look, judge);
   }
 
-  /** The same for a row entry. */
-  #readRow<T>(
-    lookup: Lookup,
-    { model }: BoundCache,
-    key: string,
-    look: Look,
-    judge: (body: readonly unknown[], seen: { readonly token: string }) => T | undefined,
-  ): T | undefined {
-    return this.#readUnder(lookup, model.fingerprint, model.stamps, key, look, judge);
+  /**
+   * What a valid row entry says: 'other' if it is about another spelling, undefined for everything
+   * else. An entry that this process has read before is not parsed again.
+   */
+  #rowAt(lookup: Lookup, key: string, primaryKey: readonly Canonical[], look: Look): KnownRow | 'other' | undefined {
+    const { model } = lookup.cache;
+    const seen = look(key);
+    if (seen.state === 'value') {
+      const stamp = look(model.stamps[0]);
+      const known = this.#coherence.recall(key, seen.token);
+      if (
+        known instanceof KnownRow &&
+        stamp.state === 'stamp' &&
+        known.head === this.#headOf(model.fingerprint, stamp.text) &&
+        sameValues(known.primaryKey, primaryKey)
+      ) {
+        return known;
+      }
+    }
+    return this.#readUnder(lookup, model.fingerprint, model.stamps, key, look, (body, { token, text }, head) => {
+      const row = rowOf(body, primaryKey, lookup.cache);
+      if (row === 'other') return row;
+      const found = new KnownRow(head, primaryKey, row);
+      this.#coherence.remember(key, token, found, text.length);
+      return found;
+    });
   }
 
   #readUnder<T>(
@@ -520,7 +554,7 @@ export class Loader {
     [first, second]: readonly [string, second?: string],
     key: string,
     look: Look,
-    judge: (body: readonly unknown[], seen: { readonly token: string }) => T | undefined,
+    judge: (body: readonly unknown[], seen: { readonly token: string; readonly text: string }, head: string) => T | undefined,
   ): T | undefined {
     const seen = look(key);
     if (seen.state === 'foreign') {
@@ -534,7 +568,7 @@ export class Loader {
     const head = this.#headOf(fingerprint, more === undefined ? stamp.text : joinedStamps(stamp.text, more.text));
     if (!seen.text.startsWith(head)) return undefined;
     try {
-      return judge(parseBody(seen.text, head.length), seen);
+      return judge(parseBody(seen.text, head.length), seen, head);
     } catch (cause) {
       if (!(cause instanceof CorruptPayload)) throw cause;
       lookup.cache.counters.errors += 1;
@@ -559,11 +593,11 @@ export class Loader {
     this.#present(lookup, content, judge);
   }
 
-  /** Answers every waiter with an instance of its own; `judge` decodes once more for each further one. */
+  /** Answers every waiter with an instance of its own; of a result, `judge` decodes one for each further waiter. */
   #present({ cache, waiters }: Lookup, content: unknown, judge: () => Verdict | undefined): void {
     let own = content;
     for (let at = 0; at < waiters.length; at += 1) {
-      if (at > 0) {
+      if (at > 0 && cache.kind === 'result') {
         const again = judge();
         if (again?.state !== 'hit') throw new Error('The same look gave another answer.');
         own = again.content;
@@ -1146,42 +1180,66 @@ interface RowWanted {
   readonly refresh: boolean;
 }
 
+/** What was made of a row entry. */
+class KnownRow {
+  /** The hint whose key values it was last seen to have. */
+  hint: Hint | undefined = undefined;
+
+  constructor(
+    /** What the entry's text begins with. */
+    readonly head: string,
+    /** The primary key that it was read for. */
+    readonly primaryKey: readonly Canonical[],
+    /** Null for no such row. */
+    readonly row: Row | null,
+  ) {}
+}
+
 /** The keys that lookups of one batch want to see. */
 class Wanted {
   /** What no page has. */
   readonly keys = new Set<string>();
   /** Tables whose lists are among them, with the epoch that they had last. */
   readonly epochs = new Map<string, string | undefined>();
-  readonly #byLookup = new Map<Lookup, string[]>();
 
-  add(lookup: Lookup, keys: readonly (string | undefined)[]): void {
-    const { page, ahead } = lookup;
-    const own = this.#byLookup.get(lookup) ?? [];
-    for (const key of keys) {
-      if (key === undefined) continue;
-      own.push(key);
-      page?.wanted.add(key);
-      if (page === undefined || !ahead || !page.has(key)) this.keys.add(key);
+  add(lookup: Lookup, key: string): void {
+    const { page } = lookup;
+    if (page !== undefined) {
+      page.wanted.add(key);
+      if (lookup.ahead && page.has(key)) return;
     }
-    this.#byLookup.set(lookup, own);
+    this.keys.add(key);
+  }
+
+  /** The stamps that the lookup's entries count under. */
+  addStamps(lookup: Lookup): void {
+    const [first, second] = lookup.cache.stamps;
+    this.add(lookup, first);
+    if (second !== undefined) this.add(lookup, second);
   }
 
   /** A list and the rows that it is known to lead to, as they were at one moment. */
   atOnce(lookup: Lookup, hint: ListHint | undefined): void {
     const { cache, page } = lookup;
     const { epoch } = cache.model.tableKeys;
-    const keys = [lookup.key, epoch, ...cache.stamps, ...(hint?.rowKeys ?? [])];
+    const keys = listKeysOf(lookup, hint);
     // What a page shows is of one moment, and what is looked at now of another.
-    if (page !== undefined && !keys.every((key) => key === undefined || page.has(key))) lookup.ahead = false;
-    this.add(lookup, keys);
+    if (page !== undefined && !keys.every((key) => page.has(key))) lookup.ahead = false;
+    for (const key of keys) this.add(lookup, key);
     page?.epochs.set(epoch, hint?.epoch);
     if (this.keys.has(epoch)) this.epochs.set(epoch, this.epochs.get(epoch) ?? hint?.epoch);
   }
-
-  of(lookup: Lookup): readonly string[] {
-    return this.#byLookup.get(lookup) ?? [];
-  }
 }
+
+/** What a list is judged by. */
+const listKeysOf = ({ key, cache }: Lookup, hint: ListHint | undefined): string[] => [
+  key,
+  cache.model.tableKeys.epoch,
+  ...definedOf(cache.stamps),
+  ...(hint?.rowKeys ?? []),
+];
+
+const definedOf = ([first, second]: BoundCache['stamps']): string[] => (second === undefined ? [first] : [first, second]);
 
 interface IndexPlan {
   readonly load: Load;
@@ -1240,8 +1298,17 @@ function contentOf([asked, cells]: readonly unknown[], { values }: Lookup, cache
   return sameValues(asked, values) ? cache.decode(cells ?? null) : undefined;
 }
 
+/** Whether it is a row with the key values that a hint was made of. */
+function isStill(found: KnownRow, hint: Hint, { model, columns }: SimpleCache): boolean {
+  if (found.hint === hint) return true;
+  const key = found.row === null ? undefined : model.keyValuesAt(found.row.values, columns);
+  if (key === undefined || !sameValues(key, hint.rowValues)) return false;
+  found.hint = hint;
+  return true;
+}
+
 /** Whether a row has the key values asked for, as far as buckets tell. */
-function hasKey(row: readonly unknown[], { values }: Lookup, { model, columns }: ListCache): boolean {
+function hasKey({ values: row }: Row, { values }: Lookup, { model, columns }: ListCache): boolean {
   const key = model.keyValuesAt(row, columns);
   return key !== undefined && (sameValues(key, values) || sameValues(bucketsOf(columns, key), bucketsOf(columns, values)));
 }
@@ -1274,22 +1341,18 @@ function isCanonical(value: unknown): value is readonly Canonical[] {
   return Array.isArray(value) && value.every((item) => item === null || typeof item === 'string');
 }
 
-/** The row in a row entry's body: its values, null for no such row, 'other' for another spelling's. */
-function rowOf(
-  [asked, cells]: readonly unknown[],
-  primaryKey: readonly Canonical[],
-  { model }: BoundCache,
-): unknown[] | null | 'other' {
+/** The row in a row entry's body: null for no such row, 'other' for another spelling's. */
+function rowOf([asked, cells]: readonly unknown[], primaryKey: readonly Canonical[], { model }: BoundCache): Row | null | 'other' {
   if (asked !== 0 && !isCanonical(asked)) throw new CorruptPayload('a row entry of another shape');
   if (cells === undefined) {
     if (asked === 0) throw new CorruptPayload('a row entry of another shape');
     return sameValues(asked, primaryKey) ? null : 'other';
   }
-  const values = model.hydrator.values(cells);
-  const own = model.keyValuesAt(values, model.primaryKey);
+  const row = model.hydrator.row(cells);
+  const own = model.keyValuesAt(row.values, model.primaryKey);
   if (own === undefined) throw new CorruptPayload('a row without primary key');
-  if (sameValues(own, primaryKey)) return values;
-  return asked !== 0 && sameValues(asked, primaryKey) ? values : 'other';
+  if (sameValues(own, primaryKey)) return row;
+  return asked !== 0 && sameValues(asked, primaryKey) ? row : 'other';
 }
 
 /** The body of a row entry. */

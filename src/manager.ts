@@ -56,7 +56,7 @@ export class Manager {
 
   async get(key: Parameters, options?: ReadOptions): Promise<Model> {
     const resolved = this.#resolve(key);
-    return this.#found(resolved, await this.#read(resolved, options), doesNotExistOf(this.#model));
+    return this.#found(resolved, await this.#read(resolved, options));
   }
 
   async getOrNone(key: Parameters, options?: ReadOptions): Promise<Model | null | undefined> {
@@ -88,7 +88,7 @@ export class Manager {
     return {
       key: resolved.cache.keyFor(resolved.values),
       resolve: async (options) =>
-        this.#found(resolved, await this.#read(resolved, options), doesNotExistOf(this.#model)),
+        this.#found(resolved, await this.#read(resolved, options)),
     };
   }
 
@@ -201,11 +201,13 @@ export class Manager {
     return { registry, ...resolveFilter(model.name, bound.lists, isMember, params) };
   }
 
-  #found({ cache, values }: Resolved, found: Model | null | undefined, NotFound: typeof DoesNotExist): Model {
+  /** @param NotFound the model's own `DoesNotExist` by default */
+  #found({ cache, values }: Resolved, found: Model | null | undefined, NotFound?: typeof DoesNotExist): Model {
     if (found instanceof Model) return found;
     const what = `${cache.model.name} ${describeValues(cache.fields, values)}`;
     if (found === undefined) throw new NotInCacheError(`${what} is not in the cache, and 'cacheOnly' was asked for.`);
-    throw new NotFound(`${what} does not exist.`);
+    const Rejection = NotFound ?? doesNotExistOf(this.#model);
+    throw new Rejection(`${what} does not exist.`);
   }
 }
 

@@ -69,6 +69,13 @@ export interface SetupOptions {
   maxConcurrentLoads?: number;
   /** How many "these key values lead to this row" hints this process remembers. @default 10000 */
   maxHints?: number;
+  /**
+   * About how much memory this process takes for what it has read last, in bytes: the versions of
+   * entries, so that a save need not look first, and decoded rows, so that a row that is read again
+   * and again is decoded once. The store is asked all the same. 0: nothing is remembered.
+   * @default 16777216
+   */
+  recentBytes?: number;
   /** The most undelivered invalidations kept for retry; beyond it whole tables are voided instead. @default 10000 */
   maxUndelivered?: number;
 }
@@ -86,6 +93,7 @@ export interface ResolvedOptions {
   readonly maxBatch: number;
   readonly maxConcurrentLoads: number;
   readonly maxHints: number;
+  readonly recentBytes: number;
   readonly maxUndelivered: number;
 }
 
@@ -103,6 +111,7 @@ const knownOptions: ReadonlySet<string> = new Set<keyof SetupOptions>([
   'maxBatch',
   'maxConcurrentLoads',
   'maxHints',
+  'recentBytes',
   'maxUndelivered',
 ]);
 
@@ -152,6 +161,7 @@ export function resolveOptions(given: SetupOptions, env: NodeJS.ProcessEnv): Res
     maxBatch: wholeNumber('maxBatch', given.maxBatch, 500, 1, 10_000, 'lookups'),
     maxConcurrentLoads: wholeNumber('maxConcurrentLoads', given.maxConcurrentLoads, 10, 1, 1000, 'statements'),
     maxHints: wholeNumber('maxHints', given.maxHints, 10_000, 1, 10_000_000, 'hints'),
+    recentBytes: wholeNumber('recentBytes', given.recentBytes, 2 ** 24, 0, 2 ** 40, 'bytes'),
     maxUndelivered: wholeNumber('maxUndelivered', given.maxUndelivered, 10_000, 1, 10_000_000, 'keys'),
   });
 }

@@ -19,6 +19,7 @@ import type { Canonical } from '../entries/key-types.js';
 import { CorruptPayload } from '../entries/codec.js';
 import { bucketsOf, type CachedModel } from '../models/cached-model.js';
 import type { KeyColumn } from '../models/columns.js';
+import type { Row } from '../models/hydrate.js';
 import type { Invalidation } from '../options.js';
 import type { CacheStats } from '../types.js';
 import type { KeyField } from './key-fields.js';
@@ -343,11 +344,11 @@ function encodeInstance({ hydrator }: CachedModel, answer: unknown): unknown {
 }
 
 function decodeInstance({ hydrator }: CachedModel, cells: unknown): unknown {
-  return cells === null ? null : hydrator.values(cells);
+  return cells === null ? null : hydrator.row(cells);
 }
 
 function presentInstance({ hydrator }: CachedModel, content: unknown): unknown {
-  return content === null ? null : hydrator.instance(content as readonly unknown[]);
+  return content === null ? null : hydrator.instance(content as Row);
 }
 
 function concealInstance({ hydrator }: CachedModel, answer: unknown): unknown {
@@ -360,11 +361,11 @@ function encodeList({ hydrator }: CachedModel, answer: unknown): unknown {
 
 function decodeList({ hydrator }: CachedModel, cells: unknown): unknown {
   if (!Array.isArray(cells)) throw new CorruptPayload('a list of another shape');
-  return cells.map((row) => hydrator.values(row));
+  return cells.map((row) => hydrator.row(row));
 }
 
 function presentList({ hydrator }: CachedModel, content: unknown): unknown {
-  return (content as readonly (readonly unknown[])[]).map((values) => hydrator.instance(values));
+  return (content as readonly Row[]).map((row) => hydrator.instance(row));
 }
 
 function concealList({ hydrator }: CachedModel, answer: unknown): unknown {

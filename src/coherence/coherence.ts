@@ -22,6 +22,7 @@ import type { Store, StoreReply } from '../stores/store.js';
 import { classify, leaseText, markerText, outdatedText, stampText, type Seen } from '../entries/envelope.js';
 import type { Affected, Failed, Look, Marked, Sight, Target } from './affected.js';
 import { Gate } from '../gate.js';
+import { Recent } from '../recent.js';
 import { Undelivered } from './undelivered.js';
 import { Write } from './write.js';
 
@@ -32,7 +33,7 @@ export interface CoherenceOptions {
   readonly leaseWait: number;
   readonly onStoreFailure: OnStoreFailure;
   readonly maxUndelivered: number;
-  readonly maxHints: number;
+  readonly recentBytes: number;
 }
 
 /** How often a compare-and-swap that lost a race is tried again. */
@@ -42,6 +43,19 @@ const maxAttempts = 30;
 const longestPart = 500;
 /** The most operations that are under way for one key of a write. */
 const operationsPerKey = 3;
+
+/** What was read under a key. */
+interface Reading {
+  readonly token: string;
+  readonly content: unknown;
+  /** In bytes, as far as they can be estimated. */
+  readonly weight: number;
+}
+
+/** What a reading takes beside its content: its key, its token, its place. */
+const readingBytes = 200;
+/** What decoded content takes for a character of its text. */
+const bytesPerCharacter = 3;
 
 const done: Failed = Object.freeze({ keys: Object.freeze([]) });
 
@@ -61,10 +75,8 @@ export class Coherence {
   readonly #leaseSeconds: number;
   /** How long a marker outlives its writer: as long as the database may still be at what that one sent. */
   readonly #markerSeconds: number;
-  /** Tokens of values as they were read last: whoever saves a row has mostly read it here before. */
-  #tokens = new Map<string, string>();
-  /** Those from before: half of what is remembered, forgotten together. A hit pays one `Map.set`, which no LRU matches. */
-  #olderTokens: ReadonlyMap<string, string> = new Map();
+  /** Values as they were read last: whoever saves a row has mostly read it here before. */
+  readonly #recent: Recent<Reading>;
   /** A write of many keys goes in parts: what the store refuses because it is too much at once would go undelivered. */
   readonly #gate: Gate;
   readonly #partSize: number;
@@ -74,6 +86,7 @@ export class Coherence {
     this.#options = options;
     this.#leaseSeconds = Math.max(3, Math.ceil(options.leaseWait / 1000) + 2);
     this.#markerSeconds = options.writeLease + options.lockWaitTimeout;
+    this.#recent = new Recent(options.recentBytes, ({ weight }) => weight);
     // The other half is for readers.
     const room = Math.max(1, Math.floor((store.maxPending ?? 10_000) / 2));
     this.#gate = new Gate(room);
@@ -153,12 +166,24 @@ export class Coherence {
     return first === undefined || keys.every((key) => this.#store.inOrder?.(first, key) === true);
   }
 
-  /** Remembers that a value stood under a key, so that a write to it need not look first. */
-  remember(key: string, token: string): void {
-    this.#tokens.set(key, token);
-    if (this.#tokens.size * 2 <= this.#options.maxHints) return;
-    this.#olderTokens = this.#tokens;
-    this.#tokens = new Map();
+  /**
+   * What was made of the value under a key when this process read it last, if it is that very value
+   * still: a token is of one value, so the same token says that it is the same text.
+   */
+  recall(key: string, token: string): unknown {
+    const reading = this.#recent.get(key);
+    return reading?.token === token ? reading.content : undefined;
+  }
+
+  /**
+   * Remembers that a value stood under a key, so that a write to it need not look first. What was made
+   * of it is remembered from its second reading on: most values are read once within a while.
+   * @param content is kept as it is; nobody may change it
+   * @param length of the value's text
+   */
+  remember(key: string, token: string, content?: unknown, length = 0): void {
+    const again = content !== undefined && this.#recent.get(key)?.token === token;
+    this.#recent.set(key, again ? { token, content, weight: readingBytes + length * bytesPerCharacter } : { token, content: undefined, weight: readingBytes });
   }
 
   /** Places a read lease where `seen` was seen. Resolves to its text, or `undefined` if another was faster. */
@@ -359,10 +384,10 @@ export class Coherence {
   /** What a key held when this process read it last. */
   #lastRead(key: string): Seen {
     // One that was tried already is of no use any more, and does no harm.
-    const token = this.#tokens.get(key) ?? this.#olderTokens.get(key);
-    if (token === undefined) return absent;
-    this.#tokens.delete(key);
-    return { state: 'value', text: '', token };
+    const reading = this.#recent.get(key);
+    if (reading === undefined) return absent;
+    this.#recent.delete(key);
+    return { state: 'value', text: '', token: reading.token };
   }
 
   /**

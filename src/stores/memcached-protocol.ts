@@ -49,7 +49,7 @@ export class ReplyReader {
         break;
       }
       if (dataLength < 0) {
-        if (command.takeLine(text.slice(start, end))) queue.shift();
+        if (command.takeLine(text, start, end)) queue.shift();
       } else {
         if (!text.startsWith(lineBreak, end)) throw this.#unreadable(text, end);
         command.takeData(text.slice(start, end));
@@ -92,10 +92,11 @@ export abstract class Command {
   }
 
   /**
-   * Takes the next line of the reply. Returns whether it was the last.
+   * Takes the next line of the reply, from `start` to `end` of what was received. Returns whether it
+   * was the last.
    * @throws StoreProtocolError when this is no reply to this command; the connection is then useless
    */
-  abstract takeLine(line: string): boolean;
+  abstract takeLine(text: string, start: number, end: number): boolean;
   abstract fail(error: StoreError): void;
 
   /** Takes the next data block of the reply, in which each character is a byte. */
@@ -121,6 +122,8 @@ export abstract class Command {
   }
 }
 
+const valueHead = 'VALUE ';
+const endLine = 'END';
 const casUnique = /^\d{1,20}$/;
 
 /** `gets` for some of the keys of one `MultiGet`. */
@@ -144,14 +147,14 @@ export class GetCommand extends Command {
     return this.#dataLength;
   }
 
-  takeLine(line: string): boolean {
-    if (line === 'END') {
-      this.#request.settled();
-      return true;
+  takeLine(text: string, start: number, end: number): boolean {
+    if (text.startsWith(valueHead, start)) {
+      this.#takeHeader(text, start, end);
+      return false;
     }
-    if (!line.startsWith('VALUE ')) return this.takeError(line);
-    this.#takeHeader(line);
-    return false;
+    if (end - start !== endLine.length || !text.startsWith(endLine, start)) return this.takeError(text.slice(start, end));
+    this.#request.settled();
+    return true;
   }
 
   /**
@@ -168,22 +171,44 @@ export class GetCommand extends Command {
     this.#request.settled();
   }
 
-  /** `VALUE <key> <flags> <bytes> <cas unique>` */
-  #takeHeader(line: string): void {
-    const [, key = '', , bytes = '', unique = '', ...rest] = line.split(' ');
-    let position = this.#keys.indexOf(key, this.#position);
+  /** `VALUE <key> <flags> <bytes> <cas unique>`, read where it stands: this is done for every value. */
+  #takeHeader(text: string, start: number, end: number): void {
+    const keyAt = start + valueHead.length;
+    let position = this.#position;
+    // Servers answer in the order of the keys, and leave out those that they have not.
+    while (position < this.#keys.length && !isWordAt(text, keyAt, this.#keys[position] as string)) position += 1;
     // A proxy that collects from several servers may answer in another order.
-    if (position < 0) position = this.#keys.indexOf(key);
-    const asked = this.#keys[position];
-    const again = position < this.#position && asked !== undefined && this.#request.items.has(asked);
-    if (asked === undefined || again || !/^\d{1,10}$/.test(bytes) || !casUnique.test(unique) || rest.length > 0) {
-      throw new StoreProtocolError(`memcached ${this.server} answered 'gets' with ${show(line)}.`);
+    if (position === this.#keys.length) position = this.#keys.findIndex((key) => isWordAt(text, keyAt, key));
+    const key = this.#keys[position];
+    const again = position < this.#position && key !== undefined && this.#request.items.has(key);
+    const flagsEnd = key === undefined ? -1 : text.indexOf(' ', keyAt + key.length + 1);
+    const bytesEnd = flagsEnd < 0 ? -1 : text.indexOf(' ', flagsEnd + 1);
+    const dataLength = bytesEnd < 0 ? -1 : wholeNumberIn(text, flagsEnd + 1, bytesEnd);
+    const unique = bytesEnd < 0 ? '' : text.slice(bytesEnd + 1, end);
+    if (key === undefined || again || dataLength < 0 || bytesEnd >= end || !casUnique.test(unique)) {
+      throw new StoreProtocolError(`memcached ${this.server} answered 'gets' with ${show(text.slice(start, end))}.`);
     }
     this.#position = position + 1;
-    this.#key = asked;
+    this.#key = key;
     this.#unique = unique;
-    this.#dataLength = Number(bytes);
+    this.#dataLength = dataLength;
   }
+}
+
+/** Whether this word stands there, with a space after it. */
+const isWordAt = (text: string, at: number, word: string): boolean =>
+  text.startsWith(word, at) && text.charCodeAt(at + word.length) === 0x20;
+
+/** The number of up to ten digits that stands there; -1 if there is none. */
+function wholeNumberIn(text: string, start: number, end: number): number {
+  if (end <= start || end > start + 10) return -1;
+  let number = 0;
+  for (let at = start; at < end; at += 1) {
+    const digit = text.charCodeAt(at) - 0x30;
+    if (digit < 0 || digit > 9) return -1;
+    number = number * 10 + digit;
+  }
+  return number;
 }
 
 /** The text whose UTF-8 bytes are the characters of `bytes`. */
@@ -314,7 +339,8 @@ export class OutcomeCommand extends Command {
     this.#reject = reject;
   }
 
-  takeLine(line: string): boolean {
+  takeLine(text: string, start: number, end: number): boolean {
+    const line = text.slice(start, end);
     const outcome = outcomes[this.#verb].get(line);
     if (outcome === undefined) return this.takeError(line);
     this.#resolve(outcome);
@@ -339,8 +365,8 @@ export class VersionCommand extends Command {
     this.#settle = settle;
   }
 
-  takeLine(line: string): boolean {
-    if (!line.startsWith('VERSION ')) return this.takeError(line);
+  takeLine(text: string, start: number, end: number): boolean {
+    if (!text.startsWith('VERSION ', start)) return this.takeError(text.slice(start, end));
     this.#settle(undefined);
     return true;
   }

@@ -75,7 +75,7 @@ export class MemcachedStore implements Store {
       const request = new MultiGet(resolve);
       for (const [route, own] of this.#byRoute(keys, request)) {
         for (let start = 0; start < own.length; start += this.#batchSize) {
-          const batch = own.slice(start, start + this.#batchSize);
+          const batch = own.length <= this.#batchSize ? own : own.slice(start, start + this.#batchSize);
           route.server.send(new GetCommand(route.server.name, batch, request), route.place);
         }
       }
@@ -140,16 +140,21 @@ export class MemcachedStore implements Store {
   /** The legal ones of `keys` by the route they take; the others are failed. */
   #byRoute(keys: readonly string[], request: MultiGet): Map<Route, string[]> {
     const groups = new Map<Route, string[]>();
+    let route: Route | undefined;
+    let group: string[] = [];
     for (const key of keys) {
       const problem = keyProblem(key);
       if (problem !== undefined) {
         request.failed([key], problem);
         continue;
       }
-      const route = this.#routeOf(key);
-      const group = groups.get(route);
-      if (group === undefined) groups.set(route, [key]);
-      else group.push(key);
+      const own = this.#routeOf(key);
+      if (own !== route) {
+        route = own;
+        group = groups.get(route) ?? [];
+        groups.set(route, group);
+      }
+      group.push(key);
     }
     return groups;
   }

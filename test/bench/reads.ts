@@ -272,7 +272,7 @@ export class ReadBench {
       {
         name: 'hydrate',
         operations: 4,
-        run: () => hundred.map(() => cached.hydrator.instance(cached.hydrator.values(cells))),
+        run: () => hundred.map(() => cached.hydrator.instance(cached.hydrator.row(cells))),
         check: (answer) => {
           this.#isRow((answer as readonly unknown[])[0], 1);
         },

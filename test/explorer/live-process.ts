@@ -155,6 +155,7 @@ export class LiveProcess {
       prefix: 'x',
       alias: 'x',
       maxHints: 4,
+      recentBytes: 800,
       writeLease,
       onStoreFailure,
       leaseWait,

@@ -891,7 +891,7 @@ const declarations: readonly Misdeclared[] = [
   ['set up without a store', settingUp({}), InvalidOptionError, "setupCache needs a store: pass { store: new MemcachedStore('127.0.0.1:11211') }, or name the servers in SEQUELIZE_FLASH_MEMCACHED."],
   ['set up with an address as store', settingUp({ store: '127.0.0.1:11211' }), InvalidOptionError, "Option 'store' must be a store, such as new MemcachedStore('127.0.0.1:11211') or new MemoryStore(); received '127.0.0.1:11211', which has no method 'get'."],
   ['set up with a store that is none', settingUp({ store: new Map() }), InvalidOptionError, "Option 'store' must be a store, such as new MemcachedStore('127.0.0.1:11211') or new MemoryStore(); received an instance of Map, which has no method 'add'."],
-  ['an unknown option', settingUp({ store, ttl: 5 }), InvalidOptionError, "setupCache has no option 'ttl'. Its options are: store, prefix, alias, enabled, timeout, writeLease, lockWaitTimeout, leaseWait, onStoreFailure, bulkInvalidationLimit, maxBatch, maxConcurrentLoads, maxHints, maxUndelivered."],
+  ['an unknown option', settingUp({ store, ttl: 5 }), InvalidOptionError, "setupCache has no option 'ttl'. Its options are: store, prefix, alias, enabled, timeout, writeLease, lockWaitTimeout, leaseWait, onStoreFailure, bulkInvalidationLimit, maxBatch, maxConcurrentLoads, maxHints, recentBytes, maxUndelivered."],
   ['prefix: a space', settingUp({ store, prefix: 'my app' }), InvalidOptionError, "Option 'prefix' must be 1 to 32 letters, digits, '.', '_' or '-'; received 'my app'."],
   ['prefix: empty', settingUp({ store, prefix: '' }), InvalidOptionError, "Option 'prefix' must be 1 to 32 letters, digits, '.', '_' or '-'; received ''."],
   ['prefix: too long', settingUp({ store, prefix: 'p'.repeat(33) }), InvalidOptionError, "Option 'prefix' must be 1 to 32 letters, digits, '.', '_' or '-'; received 'ppppppppppppppppppppppppppppppppp'."],
@@ -912,6 +912,7 @@ const declarations: readonly Misdeclared[] = [
   ['maxConcurrentLoads: zero', settingUp({ store, maxConcurrentLoads: 0 }), InvalidOptionError, "Option 'maxConcurrentLoads' must be a whole number of statements from 1 to 1000; received 0."],
   ['lockWaitTimeout: -1', settingUp({ store, lockWaitTimeout: -1 }), InvalidOptionError, "Option 'lockWaitTimeout' must be a whole number of seconds from 0 to 3600; received -1."],
   ['maxHints: null', settingUp({ store, maxHints: null }), InvalidOptionError, "Option 'maxHints' must be a whole number of hints from 1 to 10000000; received null."],
+  ['recentBytes: -1', settingUp({ store, recentBytes: -1 }), InvalidOptionError, "Option 'recentBytes' must be a whole number of bytes from 0 to 1099511627776; received -1."],
   ['maxUndelivered: a bigint', settingUp({ store, maxUndelivered: 5n }), InvalidOptionError, "Option 'maxUndelivered' must be a whole number of keys from 1 to 10000000; received 5n."],
 ];
 
