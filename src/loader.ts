@@ -79,6 +79,8 @@ class Lookup {
   ignoreHint: boolean;
   /** May be answered from its page: not when it looks again, because something is on its way. */
   ahead: boolean;
+  /** A corrupt entry is told of: not by a look ahead of the one that counts. */
+  tells = true;
   /** It was counted as a miss. */
   counted = false;
   /** How often its lease could not be placed. */
@@ -89,10 +91,10 @@ class Lookup {
     readonly cache: BoundCache,
     readonly values: readonly Canonical[],
     readonly mode: Mode,
-    waiter: Waiter,
+    waiter: Waiter | undefined,
     readonly page: Page | undefined,
   ) {
-    this.waiters = [waiter];
+    this.waiters = waiter === undefined ? [] : [waiter];
     this.ignoreHint = mode === 'refresh';
     this.ahead = page !== undefined;
   }
@@ -235,6 +237,8 @@ export class Loader {
 
   /** The row (or custom result) with these key values. Rejects only with the database's errors. */
   load(cache: BoundCache, values: readonly Canonical[], mode: Mode, page?: Page): Promise<Answer> {
+    const now = mode === 'refresh' || page !== undefined ? undefined : this.#answerNow(cache, values, mode);
+    if (now !== undefined) return Promise.resolve(now.answer);
     return new Promise((resolve, reject) => {
       this.#enqueue(new Lookup(cache, values, mode, { resolve, reject }, page));
     });
@@ -246,6 +250,20 @@ export class Loader {
    */
   async page(keys: ReadonlySet<string>, epochs: ReadonlyMap<string, string | undefined>): Promise<Page> {
     return keys.size === 0 ? new Page() : new Page(keys, await this.#coherence.survey([...keys], epochs, false));
+  }
+
+  /** The answer, where a store in this process has it: what is no hit goes the way of all lookups. */
+  #answerNow(cache: BoundCache, values: readonly Canonical[], mode: Mode): { readonly answer: Answer } | undefined {
+    const look = this.#coherence.lookNow;
+    if (look === undefined || cache.kind === 'list') return undefined;
+    const lookup = new Lookup(cache, values, mode, undefined, undefined);
+    lookup.tells = false;
+    let verdict = this.#judge(lookup, look, this.#hintOf(lookup));
+    if (verdict.state === 'row' && cache.kind === 'simple') verdict = this.#judgeRow(lookup, cache, verdict.hint, look, true);
+    if (verdict.state !== 'hit') return undefined;
+    cache.counters.hits += 1;
+    publish('hit', () => ({ cache: cache.name, key: lookup.key }));
+    return { answer: cache.present(verdict.content) };
   }
 
   #enqueue(lookup: Lookup): void {
@@ -557,10 +575,7 @@ export class Loader {
     judge: (body: readonly unknown[], seen: { readonly token: string; readonly text: string }, head: string) => T | undefined,
   ): T | undefined {
     const seen = look(key);
-    if (seen.state === 'foreign') {
-      lookup.cache.counters.errors += 1;
-      publish('corrupt', () => ({ key, cause: new CorruptPayload('not an entry of ours') }));
-    }
+    if (seen.state === 'foreign') this.#tellCorrupt(lookup, key, new CorruptPayload('not an entry of ours'));
     if (seen.state !== 'value') return undefined;
     const stamp = look(first);
     const more = second === undefined ? undefined : look(second);
@@ -571,10 +586,15 @@ export class Loader {
       return judge(parseBody(seen.text, head.length), seen, head);
     } catch (cause) {
       if (!(cause instanceof CorruptPayload)) throw cause;
-      lookup.cache.counters.errors += 1;
-      publish('corrupt', () => ({ key, cause }));
+      this.#tellCorrupt(lookup, key, cause);
       return undefined;
     }
+  }
+
+  #tellCorrupt(lookup: Lookup, key: string, cause: CorruptPayload): void {
+    if (!lookup.tells) return;
+    lookup.cache.counters.errors += 1;
+    publish('corrupt', () => ({ key, cause }));
   }
 
   /** `valueHead`, kept for the next lookup: those of one batch are mostly of one table. */

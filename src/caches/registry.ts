@@ -182,8 +182,11 @@ export class Registry {
     return found;
   }
 
-  /** Reads through the cache, or past it inside a transaction. */
-  async read(cache: Answerer, values: readonly Canonical[], options: ReadOptions = {}): Promise<unknown> {
+  /**
+   * Reads through the cache, or past it inside a transaction.
+   * @throws InvalidOptionError at once
+   */
+  read(cache: Answerer, values: readonly Canonical[], options: ReadOptions = noOptions): Promise<unknown> {
     checkReadOptions(options);
     const transaction = options.transaction === undefined ? currentTransaction(this.sequelize) : options.transaction;
     if (transaction != null) {
@@ -194,7 +197,7 @@ export class Registry {
     if (reason !== undefined) {
       cache.counters.bypasses += 1;
       publish('bypass', () => ({ cache: cache.name, reason }));
-      return options.cacheOnly === true ? undefined : readThrough(cache, values, null);
+      return options.cacheOnly === true ? Promise.resolve(undefined) : readThrough(cache, values, null);
     }
     const mode = options.cacheOnly === true ? 'cache-only' : options.refresh === true ? 'refresh' : 'read';
     return cache.kind === 'chain' ? this.#readChain(cache, values, mode) : this.#load(cache, values, mode);
@@ -595,6 +598,8 @@ async function readThrough(cache: Answerer, values: readonly Canonical[], transa
       return cache.conceal(await cache.compute(values, transaction));
   }
 }
+
+const noOptions: ReadOptions = Object.freeze({});
 
 const readOptionNames: ReadonlySet<string> = new Set<keyof ReadOptions>(['transaction', 'refresh', 'cacheOnly']);
 

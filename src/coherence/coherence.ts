@@ -77,6 +77,8 @@ export class Coherence {
   readonly #markerSeconds: number;
   /** Values as they were read last: whoever saves a row has mostly read it here before. */
   readonly #recent: Recent<Reading>;
+  /** Looks at a key at once, where the store can; undefined where it cannot. Never throws. */
+  readonly lookNow: Look | undefined;
   /** A write of many keys goes in parts: what the store refuses because it is too much at once would go undelivered. */
   readonly #gate: Gate;
   readonly #partSize: number;
@@ -91,6 +93,7 @@ export class Coherence {
     const room = Math.max(1, Math.floor((store.maxPending ?? 10_000) / 2));
     this.#gate = new Gate(room);
     this.#partSize = Math.min(longestPart, Math.max(1, Math.floor(room / operationsPerKey)));
+    this.lookNow = store.peek === undefined ? undefined : (key) => this.#peek(key);
     this.#undelivered = new Undelivered(options.maxUndelivered, (affected, writer) =>
       this.#voidAll(affected, writer),
     );
@@ -291,6 +294,18 @@ export class Coherence {
     } catch (cause) {
       this.#failed('fill', cause);
       return false;
+    }
+  }
+
+  #peek(key: string): Seen {
+    if (this.#undelivered.has(key)) return undelivered;
+    try {
+      const item = this.#store.peek?.(key);
+      if (item !== undefined) checkItem(key, item);
+      return classify(item);
+    } catch (cause) {
+      // Whoever sees it looks again by `get`, which tells of it.
+      return { state: 'unknown', cause: cause instanceof Error ? cause : new Error(String(cause)) };
     }
   }
 
@@ -551,10 +566,13 @@ function checkReply(reply: unknown): StoreReply {
   if (!(items instanceof Map) || !(failures instanceof Map)) {
     throw new StoreProtocolError('The store answered a get without its maps of items and failures.');
   }
-  for (const [key, item] of items as ReadonlyMap<unknown, { readonly value?: unknown; readonly token?: unknown } | null>) {
-    if (typeof item?.value !== 'string' || typeof item.token !== 'string') {
-      throw new StoreProtocolError(`The store answered a get of ${show(key)} with something else than a value and its token.`);
-    }
-  }
+  for (const [key, item] of items as ReadonlyMap<unknown, unknown>) checkItem(key, item);
   return reply as StoreReply;
+}
+
+/** @throws StoreProtocolError */
+function checkItem(key: unknown, item: unknown): void {
+  const { value, token } = (item ?? {}) as { readonly value?: unknown; readonly token?: unknown };
+  if (typeof value === 'string' && typeof token === 'string') return;
+  throw new StoreProtocolError(`The store answered a get of ${show(key)} with something else than a value and its token.`);
 }

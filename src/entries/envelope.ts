@@ -46,7 +46,10 @@ export function classify(item: { readonly value: string; readonly token: string 
       if (oneToken.test(text)) return { state: 'lease', text, token };
       break;
     case 0x47: // G
-      if (oneToken.test(text)) return { state: 'stamp', text, token };
+      if (text === lastStamp || oneToken.test(text)) {
+        lastStamp = text;
+        return { state: 'stamp', text, token };
+      }
       break;
     case 0x4d: // M
       if (marker.test(text)) return { state: 'marker', text, token, writers: text.slice(13).split(',') };
@@ -55,6 +58,9 @@ export function classify(item: { readonly value: string; readonly token: string 
   }
   return { state: 'foreign', text, token };
 }
+
+// Mostly it is the same table's that is asked for again.
+let lastStamp = '';
 
 // A text that only begins like one of ours must not count as one: nobody would ever remove it.
 const oneToken = /^.[\w-]{11}$/;

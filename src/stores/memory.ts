@@ -91,6 +91,11 @@ export class MemoryStore implements Store {
     return true;
   }
 
+  /** @throws StoreClosedError, StoreProtocolError for a key that memcached would not take */
+  peek(key: string): StoreItem | undefined {
+    return this.#read(key);
+  }
+
   /** Removes everything at once, as an operator does with memcached's `flush_all`. */
   flush(): void {
     this.#items.clear();
@@ -108,9 +113,13 @@ export class MemoryStore implements Store {
    */
   #read(key: string): MemoryItem | undefined {
     if (this.#closed !== undefined) throw this.#closed;
-    checkKey(key);
     const item = this.#items.get(key);
-    if (item === undefined || item.expiresAt > this.#now()) return item;
+    if (item === undefined) {
+      // What is there was put there under a legal key.
+      checkKey(key);
+      return undefined;
+    }
+    if (item.expiresAt === Infinity || item.expiresAt > this.#now()) return item;
     this.#items.delete(key);
     return undefined;
   }

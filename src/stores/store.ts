@@ -63,6 +63,11 @@ export interface Store {
    * that cannot promise it leaves it out.
    */
   inOrder?(first: string, second: string): boolean;
+  /**
+   * The value under a key, at once; `undefined` if there is none. Only where that is no I/O: a lookup
+   * that is answered by it waits for nobody, and is not put together with others.
+   */
+  peek?(key: string): StoreItem | undefined;
   /** Ends every connection and timer; pending operations reject. Calling it twice is harmless. */
   close(): Promise<void>;
 }
