@@ -139,7 +139,10 @@ class Queue {
       return same ?? lookup;
     }
     let reads = this.#reads.get(cache);
-    if (reads === undefined) this.#reads.set(cache, (reads = new Map()));
+    if (reads === undefined) {
+      reads = new Map<Canonical, Lookup>();
+      this.#reads.set(cache, reads);
+    }
     const same = reads.get(value);
     if (same === undefined) reads.set(value, lookup);
     return same ?? lookup;

@@ -59,6 +59,49 @@ export function storeContract(name: string, factory: () => Promise<StoreUnderTes
       await subject.dispose?.();
     });
 
+    describe('peek', () => {
+      const peeking = (t: TestContext): ((key: string) => StoreItem | undefined) | undefined => {
+        if (typeof store.peek === 'function') return (key) => store.peek?.(key);
+        t.skip('the store cannot answer at once');
+        return undefined;
+      };
+
+      it('shows what get shows', async (t) => {
+        const peek = peeking(t);
+        if (peek === undefined) return;
+        const key = freshKey();
+        assert.equal(peek(key), undefined);
+        await store.add(key, 'one', 60);
+        const { value, token } = await stored(key);
+        assert.deepEqual([peek(key)?.value, peek(key)?.token], [value, token]);
+        await store.compareAndSwap(key, 'two', token, 60);
+        assert.equal(peek(key)?.value, 'two');
+        assert.notEqual(peek(key)?.token, token);
+        await store.delete(key);
+        assert.equal(peek(key), undefined);
+      });
+
+      it('shows nothing after its lifetime', async (t) => {
+        const peek = peeking(t);
+        if (peek === undefined) return;
+        if (subject.advance === undefined) {
+          t.skip('time cannot pass here');
+          return;
+        }
+        const key = freshKey();
+        await store.add(key, 'brief', 2);
+        assert.equal(peek(key)?.value, 'brief');
+        await subject.advance(3100);
+        assert.equal(peek(key), undefined);
+      });
+
+      it('throws for a key that memcached would not take', (t) => {
+        const peek = peeking(t);
+        if (peek === undefined) return;
+        for (const key of ['', 'with space', 'line\nbreak', 'k'.repeat(251)]) assert.throws(() => peek(key), StoreProtocolError);
+      });
+    });
+
     describe('get', () => {
       it('answers no key with nothing', async () => {
         const { items, failures } = await store.get([]);

@@ -1,6 +1,7 @@
 /** What a plan runs on: a database of its own, with one or two Sequelize instances and their caches. */
 import { randomUUID } from 'node:crypto';
 import { setupCache, type FlashCache, type Store, type StoreReply, type StoreToken } from '../../src/index.js';
+import { MemoryStore } from '../../src/stores/memory.js';
 import { memcachedStore, openBackend, type BackendName } from '../support/backends.js';
 import { ObservedStore } from '../support/observed-store.js';
 import { defineWorld, type World } from './models.js';
@@ -21,6 +22,8 @@ export async function openStack(name: StackName): Promise<Stack> {
   const backendName = name === 'sqlite' ? 'sqlite' : 'mariadb';
   // With a name, SQLite gives each transaction a connection of its own; `:memory:` has only one.
   const backend = await openBackend(backendName, backendName === 'sqlite' ? { options: { storage: 'oracle.db' } } : {});
+  // As an application has it: it answers at once, where an observed one does not.
+  const memory = backendName === 'sqlite' ? new MemoryStore() : undefined;
   const prefix = `oracle-${randomUUID().slice(0, 8)}`;
   const closers: (() => Promise<unknown>)[] = [];
   let isLost = (_key: string): boolean => false;
@@ -29,7 +32,7 @@ export async function openStack(name: StackName): Promise<Stack> {
     if (name === 'two') worlds.push(defineWorld(backend.another()));
     await backend.sequelize.sync();
     const caches = worlds.map(({ sequelize }, at) => {
-      const store = at === 0 ? backend.store : new ObservedStore(memcachedStore());
+      const store = memory ?? (at === 0 ? backend.store : new ObservedStore(memcachedStore()));
       const cache = setupCache(sequelize, { store: new DeafStore(store, (key) => isLost(key)), prefix });
       closers.push(() => cache.close(0));
       return cache;
@@ -57,10 +60,12 @@ export async function openStack(name: StackName): Promise<Stack> {
 class DeafStore implements Store {
   readonly #store: Store;
   readonly #isLost: (key: string) => boolean;
+  readonly peek: Store['peek'];
 
   constructor(store: Store, isLost: (key: string) => boolean) {
     this.#store = store;
     this.#isLost = isLost;
+    this.peek = store.peek === undefined ? undefined : (key) => store.peek?.(key);
   }
 
   get name(): string {
@@ -91,6 +96,10 @@ class DeafStore implements Store {
 
   delete(key: string): Promise<boolean> {
     return this.#isLost(key) ? Promise.resolve(true) : this.#store.delete(key);
+  }
+
+  inOrder(first: string, second: string): boolean {
+    return this.#store.inOrder?.(first, second) === true;
   }
 
   close(): Promise<void> {
