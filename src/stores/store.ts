@@ -67,7 +67,7 @@ export interface Store {
    * The value under a key, at once; `undefined` if there is none. Only where that is no I/O: a lookup
    * that is answered by it waits for nobody, and is not put together with others.
    */
-  peek?(key: string): StoreItem | undefined;
+  readonly peek?: ((key: string) => StoreItem | undefined) | undefined;
   /** Ends every connection and timer; pending operations reject. Calling it twice is harmless. */
   close(): Promise<void>;
 }
