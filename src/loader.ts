@@ -8,7 +8,7 @@
  */
 import type { Model } from 'sequelize';
 import type { Look, Sight } from './coherence/affected.js';
-import type { Coherence } from './coherence/coherence.js';
+import type { Coherence, Tried } from './coherence/coherence.js';
 import type { BoundCache, ListCache, ResultCache, SimpleCache } from './caches/bound-cache.js';
 import { joinedStamps, valueHead, valueText, type Seen } from './entries/envelope.js';
 import { CorruptPayload, NotSerialisable, bodyText, parseBody } from './entries/codec.js';
@@ -215,6 +215,8 @@ interface Load {
   epoch: string | undefined;
   /** The index entry as it was before the query, where the lease is on the row that it leads to. */
   index: Seen | undefined;
+  /** A look at the lease, which the store was asked for together with it. */
+  placed: Look | undefined;
   readonly bypass: BypassReason | undefined;
 }
 
@@ -264,7 +266,7 @@ export class Loader {
     let verdict = this.#judge(lookup, look, this.#hintOf(lookup));
     if (verdict.state === 'row' && cache.kind === 'simple') verdict = this.#judgeRow(lookup, cache, verdict.hint, look, true);
     if (verdict.state !== 'hit') return undefined;
-    cache.counters.hits += 1;
+    cache.counters.noteHits(1);
     publish('hit', () => ({ cache: cache.name, key: lookup.key }));
     return { answer: cache.present(verdict.content) };
   }
@@ -303,6 +305,7 @@ export class Loader {
     const hints = new Map<Lookup, Hint>();
     const listHints = new Map<Lookup, ListHint>();
     const want = new Wanted();
+    const likely: string[] = [];
     for (const lookup of lookups) {
       const { cache } = lookup;
       if (cache.kind === 'list') {
@@ -319,6 +322,7 @@ export class Loader {
         if (last !== undefined) want.add(lookup, last);
         // It is known to this process for the first time, so a load is likely: it saves a round trip.
         if (needsEpoch(cache)) want.add(lookup, cache.model.tableKeys.epoch);
+        if (this.#isLikelyMiss(lookup)) likely.push(lookup.key);
         continue;
       }
       hints.set(lookup, hint);
@@ -326,7 +330,11 @@ export class Loader {
       // A unique key leads to one row or none: while the row still has the key, it is the answer.
       if (!isUnique(lookup)) want.add(lookup, lookup.key);
     }
-    const first = await this.#sight(want, false);
+    // The leases of likely misses are sent right after the look, which shows what stood there before them.
+    const looking = this.#sight(want, false);
+    const trying = likely.length > 0 && this.#coherence.looksInOrder(likely) ? this.#coherence.tryLeases(likely) : undefined;
+    const first = await looking;
+    const tried = await trying;
 
     const misses: Miss[] = [];
     const astray: Lookup[] = [];
@@ -396,7 +404,15 @@ export class Loader {
       lookup.ignoreHint = true;
       this.#again(lookup);
     }
-    if (misses.length > 0) await this.#miss(misses);
+    if (misses.length > 0 || tried !== undefined) await this.#miss(misses, tried);
+  }
+
+  /**
+   * Whether a lookup is worth a lease before it is known to be a miss, which spares a round trip: most
+   * of the cache's last lookups were misses, and this process has not read the entry.
+   */
+  #isLikelyMiss({ cache, mode, page, key, id }: Lookup): boolean {
+    return mode === 'read' && page === undefined && cache.counters.missRate > likelyMiss && !this.#coherence.hasRead(key) && !this.#flights.has(id);
   }
 
   /**
@@ -611,7 +627,7 @@ export class Loader {
 
   #hit(lookup: Lookup, content: unknown, judge: () => Verdict): void {
     const { cache, waiters } = lookup;
-    cache.counters.hits += waiters.length;
+    cache.counters.noteHits(waiters.length);
     publish('hit', () => ({ cache: cache.name, key: lookup.key }));
     this.#present(lookup, content, judge);
   }
@@ -643,7 +659,8 @@ export class Loader {
     };
   }
 
-  async #miss(misses: readonly Miss[]): Promise<void> {
+  /** @param tried leases that were placed ahead, where misses were likely */
+  async #miss(misses: readonly Miss[], tried: Tried = noneTried): Promise<void> {
     const loads: Load[] = [];
     const joins: Promise<void>[] = [];
     const waiting: Lookup[] = [];
@@ -653,7 +670,7 @@ export class Loader {
       if (!lookup.counted) {
         lookup.counted = true;
         if (lookup.page !== undefined) lookup.page.missed = true;
-        lookup.cache.counters.misses += lookup.waiters.length;
+        lookup.cache.counters.noteMisses(lookup.waiters.length);
         publish('miss', () => ({ cache: lookup.cache.name, key: lookup.key }));
       }
       if (lookup.mode === 'cache-only') {
@@ -679,7 +696,10 @@ export class Loader {
       else loads.push(load);
     }
     this.#wait(waiting, now);
-    await Promise.all([this.#run(loads), ...joins]);
+    const leased = new Set(loads.flatMap(({ bypass, target }) => (bypass === undefined ? [target] : [])));
+    const unused = [...tried.leases].filter(([key]) => !leased.has(key));
+    if (unused.length > 0) this.#coherence.inBackground(this.#coherence.abandon(new Map(unused), tried.look));
+    await Promise.all([this.#run(loads, tried), ...joins]);
   }
 
   /** Decides how a miss is loaded; `undefined` if it waits for another process's fill instead. */
@@ -716,6 +736,7 @@ export class Loader {
       lease: undefined,
       epoch: undefined,
       index: undefined,
+      placed: undefined,
       bypass,
     };
   }
@@ -772,10 +793,10 @@ export class Loader {
 
   // ---- Loads ----------------------------------------------------------------------------------
 
-  async #run(loads: readonly Load[]): Promise<void> {
+  async #run(loads: readonly Load[], tried: Tried): Promise<void> {
     if (loads.length === 0) return;
     try {
-      const ready = await this.#acquire(loads);
+      const ready = await this.#acquire(loads, tried);
       const groups = new Map<BoundCache, Load[]>();
       for (const load of ready) groups.set(load.lookup.cache, [...(groups.get(load.lookup.cache) ?? []), load]);
       await Promise.all(
@@ -792,7 +813,7 @@ export class Loader {
   }
 
   /** Places the leases, and gives tables without generation or epoch new ones. */
-  async #acquire(loads: readonly Load[]): Promise<Load[]> {
+  async #acquire(loads: readonly Load[], tried: Tried): Promise<Load[]> {
     const targets = new Map<string, Seen>();
     const generations = new Map<string, Seen>();
     const epochs = new Map<string, Seen | undefined>();
@@ -801,7 +822,7 @@ export class Loader {
       const { tableKeys } = load.lookup.cache.model;
       load.since = performance.now();
       if (load.bypass === undefined) {
-        targets.set(load.target, load.seen);
+        if (!tried.leases.has(load.target)) targets.set(load.target, load.seen);
         for (const [at, seen] of load.stampsSeen.entries()) {
           if (seen.state !== 'stamp') generations.set(load.lookup.cache.stamps[at] as string, seen);
         }
@@ -811,16 +832,21 @@ export class Loader {
       }
       if (load.hint !== undefined && load.bypass === undefined) indexes.add(load.lookup.key);
     }
-    const leases = new Map<string, string>();
+    // A fill needs the lease's token: where it can be seen in the same round trip, nobody asks for it later.
+    const early = loads.filter(({ lookup, target }) => targets.has(target) && isFilledByLease(lookup.cache)).map(({ target }) => target);
+    const inOrder = early.length > 0 && this.#coherence.looksInOrder(early);
+    const leases = new Map(tried.leases);
     const stamps = new Map<string, string>();
     const keep = (kept: Map<string, string>, key: string, text: string | undefined): void => {
       if (text !== undefined) kept.set(key, text);
     };
-    const [look] = await Promise.all([
+    const placing = Array.from(targets, async ([key, seen]) => {
+      keep(leases, key, await this.#coherence.lease(key, seen));
+    });
+    const [look, placed] = await Promise.all([
       this.#readEpochs(epochs, [...indexes], stamps),
-      ...Array.from(targets, async ([key, seen]) => {
-        keep(leases, key, await this.#coherence.lease(key, seen));
-      }),
+      inOrder ? this.#coherence.look(early) : undefined,
+      ...placing,
       ...Array.from(generations, async ([key, seen]) => {
         keep(stamps, key, await this.#coherence.stamp(key, seen));
       }),
@@ -850,6 +876,7 @@ export class Loader {
         // Two spellings of one bucket: one of them holds the lease and fills.
         if (!taken.has(load.target)) load.lease = lease;
         taken.add(load.target);
+        load.placed = tried.leases.has(load.target) ? tried.look : placed;
         if (load.hint !== undefined) load.index = look(load.lookup.key);
       }
       load.flight.witness = witnessOf(load);
@@ -885,52 +912,47 @@ export class Loader {
 
   async #loadRows(cache: SimpleCache, loads: readonly Load[]): Promise<void> {
     const { model } = cache;
-    // Leases on what is asked for can be looked at (for their tokens) while the database answers.
-    const early = loads.filter(({ lease }) => lease !== undefined && cache.primary).map(({ target }) => target);
-    const { results, earlyLook } = await this.#ask(cache, loads, early, () =>
-      findByKeys(model, cache, loads.map(({ lookup }) => lookup.values)),
-    );
+    const { results, look } = await this.#ask(cache, loads, () => findByKeys(model, cache, loads.map(({ lookup }) => lookup.values)));
     if (results === undefined) return;
-    await this.#fillRows(cache, loads, results, earlyLook);
-    await Promise.all(loads.map((load, at) => this.#conclude(load, cache, results[at] as Result)));
+    const stored = cache.primary ? this.#fillPrimary(cache, loads, results, await look) : (await this.#fillByKey(cache, loads, results)).stored;
+    await this.#conclude(cache, loads, results, stored);
   }
 
   async #loadResult(cache: ResultCache, load: Load): Promise<void> {
-    const early = load.lease === undefined ? [] : [load.target];
-    const { results, earlyLook } = await this.#ask(cache, [load], early, async () => [await cache.compute(load.lookup.values)]);
+    const { results, look } = await this.#ask(cache, [load], async () => [await cache.compute(load.lookup.values)]);
     const result = results?.[0];
     if (result === undefined) return;
-    if (earlyLook !== undefined) {
-      const body = result.cells === undefined ? undefined : bodyOf(load.lookup.values, result.cells);
-      await this.#fill(load, cache.fingerprint, await earlyLook, body, cache, result.cells === null);
-    }
-    await this.#conclude(load, cache, result);
+    const body = result.cells === undefined ? undefined : bodyOf(load.lookup.values, result.cells);
+    const stored = this.#fill(load, cache.fingerprint, (await look) ?? unseen, body, cache, result.cells === null);
+    await this.#conclude(cache, [load], [result], stored);
   }
 
   async #loadList(cache: ListCache, load: Load): Promise<void> {
-    const { results } = await this.#ask(cache, [load], [], async () => [await cache.compute(load.lookup.values)]);
+    const { results } = await this.#ask(cache, [load], async () => [await cache.compute(load.lookup.values)]);
     const result = results?.[0];
     if (result === undefined) return;
-    await this.#fillList(cache, load, result);
-    await this.#conclude(load, cache, result);
+    const { stored } = await this.#fillList(cache, load, result);
+    await this.#conclude(cache, [load], [result], stored);
   }
 
-  /** Asks the database, and looks at `early` meanwhile. Without results the loads have failed. */
+  /**
+   * Asks the database. Without results the loads have failed.
+   * @returns `look`: at the leases that are filled without another one, made before the database answered
+   */
   async #ask(
     cache: BoundCache,
     loads: readonly Load[],
-    early: readonly string[],
     ask: () => Promise<readonly unknown[]>,
-  ): Promise<{ readonly results?: readonly Result[]; readonly earlyLook?: Promise<Look> }> {
+  ): Promise<{ readonly results?: readonly Result[]; readonly look?: Look | Promise<Look> | undefined }> {
     const began = performance.now();
-    const earlyLook = early.length > 0 ? this.#coherence.look(early) : undefined;
+    const leased = isFilledByLease(cache) ? loads.filter(({ lease }) => lease !== undefined) : [];
+    const look = leased[0]?.placed ?? (leased.length === 0 ? undefined : this.#coherence.look(leased.map(({ target }) => target)));
     try {
       const found = await this.#gate.pass(ask);
       publish('load', () => ({ cache: cache.name, lookups: loads.length, milliseconds: performance.now() - began }));
-      const results = loads.map((load, at) => this.#result(load, cache, found[at] ?? null));
-      return earlyLook === undefined ? { results } : { results, earlyLook };
+      return { results: loads.map((load, at) => this.#result(load, cache, found[at] ?? null)), look };
     } catch (error) {
-      await earlyLook;
+      await look;
       await this.#fail(loads, error);
       return {};
     }
@@ -947,26 +969,22 @@ export class Loader {
     }
   }
 
-  async #fillRows(
-    cache: SimpleCache,
-    loads: readonly Load[],
-    results: readonly Result[],
-    earlyLook: Promise<Look> | undefined,
-  ): Promise<void> {
+  /** Fills the leases on rows that were asked for by their primary key. */
+  async #fillPrimary(cache: SimpleCache, loads: readonly Load[], results: readonly Result[], look: Look = unseen): Promise<void> {
+    await Promise.all(
+      loads.map(async (load, at) => {
+        const { cells, answer } = results[at] as Result;
+        await this.#fill(load, cache.model.fingerprint, look, rowBody(cache, load.lookup, answer as Model | null, cells), cache, cells === null);
+      }),
+    );
+  }
+
+  /**
+   * Stores rows that were found by another key, and what leads to them: the rows' leases can only be
+   * placed now (see coherence.ts, "epoch").
+   */
+  async #fillByKey(cache: SimpleCache, loads: readonly Load[], results: readonly Result[]): Promise<Sent> {
     const { model } = cache;
-    if (cache.primary) {
-      const look = await earlyLook;
-      if (look === undefined) return;
-      await Promise.all(
-        loads.map(async (load, at) => {
-          if (load.lease === undefined) return;
-          const { cells, answer } = results[at] as Result;
-          await this.#fill(load, model.fingerprint, look, rowBody(cache, load.lookup, answer as Model | null, cells), cache, cells === null);
-        }),
-      );
-      return;
-    }
-    // Found by another key: the row's lease can only be placed now (see coherence.ts, "epoch").
     const plans = loads.map((load, at) => this.#indexPlan(cache, load, results[at] as Result));
     const wanted = new Map<string, RowWanted>();
     for (const { load, rowKey } of plans) {
@@ -976,47 +994,46 @@ export class Loader {
       wanted.set(rowKey, { head: valueHead(model.fingerprint, load.generation), refresh });
     }
     const targets = plans.flatMap(({ load }) => (load.lease === undefined ? [] : [load.target]));
-    if (wanted.size === 0 && targets.length === 0) return;
+    if (wanted.size === 0 && targets.length === 0) return nothingSent;
     const since = Math.min(...loads.map((load) => load.since));
     const { leases: rowLeases, look, epoch } = await this.#leaseRows(model, wanted, targets, since);
     const used = new Set<string>();
     const unused = new Map<string, string>();
-    await Promise.all(
-      plans.flatMap(({ load, rowKey, body, index }) => {
-        const quiet = epoch !== undefined && epoch === load.epoch;
-        const fills: Promise<void>[] = [];
-        if (load.lease !== undefined) {
-          if (load.hint === undefined) {
-            fills.push(this.#fill(load, cache.fingerprint, look, index, cache, rowKey === undefined));
-          } else if (rowKey === load.target) {
-            fills.push(this.#fill(load, model.fingerprint, look, body, cache));
-          } else {
-            unused.set(load.target, load.lease);
-            fills.push(this.#replaceIndex(load, cache, index));
-          }
-        }
-        const lease = rowKey === undefined ? undefined : rowLeases.get(rowKey);
-        if (rowKey === undefined || lease === undefined || used.has(rowKey)) return fills;
-        used.add(rowKey);
-        if (quiet && body !== undefined) {
-          fills.push(this.#fill({ ...load, target: rowKey, lease }, model.fingerprint, look, body, cache));
+    const fills: Promise<void>[] = [];
+    for (const { load, rowKey, body, index } of plans) {
+      const quiet = epoch !== undefined && epoch === load.epoch;
+      if (load.lease !== undefined) {
+        if (load.hint === undefined) {
+          fills.push(this.#fill(load, cache.fingerprint, look, index, cache, rowKey === undefined));
+        } else if (rowKey === load.target) {
+          fills.push(this.#fill(load, model.fingerprint, look, body, cache));
         } else {
-          unused.set(rowKey, lease);
+          unused.set(load.target, load.lease);
+          fills.push(this.#replaceIndex(load, cache, index));
         }
-        return fills;
-      }).concat(this.#coherence.abandon(unused, look)),
-    );
+      }
+      const lease = rowKey === undefined ? undefined : rowLeases.get(rowKey);
+      if (rowKey === undefined || lease === undefined || used.has(rowKey)) continue;
+      used.add(rowKey);
+      if (quiet && body !== undefined) {
+        fills.push(this.#fill({ ...load, target: rowKey, lease }, model.fingerprint, look, body, cache));
+      } else {
+        unused.set(rowKey, lease);
+      }
+    }
+    fills.push(this.#coherence.abandon(unused, look));
+    return { stored: Promise.all(fills) };
   }
 
   /** Stores which rows are in a list, and those of the rows that are not stored yet. */
-  async #fillList(cache: ListCache, load: Load, { answer, cells }: Result): Promise<void> {
+  async #fillList(cache: ListCache, load: Load, { answer, cells }: Result): Promise<Sent> {
     const { model } = cache;
     const { lease, target, epoch, tableGeneration, lookup } = load;
-    if (lease === undefined || tableGeneration === undefined) return;
+    if (lease === undefined || tableGeneration === undefined) return nothingSent;
     const primaryKeys = (answer as readonly Model[]).map((instance) => model.keyValues(instance, model.primaryKey));
     if (cells === undefined || !primaryKeys.every((primaryKey) => primaryKey !== undefined)) {
       await this.#coherence.abandon(new Map([[target, lease]]));
-      return;
+      return nothingSent;
     }
     const rows = new Map(primaryKeys.map((primaryKey, at) => [model.rowKey(primaryKey), [0, (cells as readonly unknown[])[at]] as const]));
     const head = valueHead(model.fingerprint, tableGeneration);
@@ -1030,18 +1047,18 @@ export class Loader {
     });
     const { leases, look, epoch: now } = await this.#leaseRows(model, new Map(lacking), [target], load.since);
     const quiet = now !== undefined && now === epoch;
-    await Promise.all([
-      this.#fill(load, cache.fingerprint, look, [lookup.values, primaryKeys], cache, primaryKeys.length === 0),
-      inParts([...leases], async ([key, rowLease]) => {
-        if (!quiet) await this.#coherence.abandon(new Map([[key, rowLease]]), look);
-        else await this.#fill({ ...load, target: key, lease: rowLease, generation: tableGeneration }, model.fingerprint, look, rows.get(key), cache);
-      }),
-    ]);
-    if (!quiet) return;
+    const list = this.#fill(load, cache.fingerprint, look, [lookup.values, primaryKeys], cache, primaryKeys.length === 0);
+    const last = await inParts([...leases], async ([key, rowLease]) => {
+      if (!quiet) await this.#coherence.abandon(new Map([[key, rowLease]]), look);
+      else await this.#fill({ ...load, target: key, lease: rowLease, generation: tableGeneration }, model.fingerprint, look, rows.get(key), cache);
+    });
+    const stored = Promise.all([list, last.stored]);
+    if (!quiet) return { stored };
     this.#listHints.set(lookup.id, { rowKeys: [...rows.keys()], epoch });
     // What the next one will look at.
     for (const key of rows.keys()) lookup.page?.wanted.add(key);
     lookup.page?.epochs.set(model.tableKeys.epoch, epoch);
+    return { stored };
   }
 
   /** The index entry led astray: it is replaced as it was seen before the query. */
@@ -1088,24 +1105,30 @@ export class Loader {
     const keys = (): string[] => [...new Set([tableKeys.epoch, ...others, ...leases.keys()])];
     let look: Look | undefined;
     if (early() && wanted.size > 0) {
+      const all = [...new Set([tableKeys.epoch, ...others, ...wanted.keys()])];
+      // Where the store keeps the order, a look that is sent after the leases shows them, and the epoch after them.
+      const inOrder = wanted.size <= longestPart && this.#coherence.keepsOrder(all);
       const again: string[] = [];
-      await inParts([...wanted.keys()], async (key) => {
+      const placing = inParts([...wanted.keys()], async (key) => {
         const lease = await this.#coherence.lease(key, { state: 'absent' });
         if (lease === undefined) again.push(key);
         else leases.set(key, lease);
       });
+      look = inOrder ? await this.#coherence.look(all) : undefined;
+      await (await placing).stored;
       if (again.length > 0) {
         // Something stands there: replace it unless it is in use or a value that may still be good.
-        look = await this.#coherence.look([...keys(), ...again]);
+        const seenAt = look ?? (await this.#coherence.look([...keys(), ...again]));
+        look = seenAt;
         const placed = leases.size;
-        const seenAt = look;
-        await inParts(again, async (key) => {
+        const replacing = await inParts(again, async (key) => {
           const seen = seenAt(key);
           const { head, refresh } = wanted.get(key) as RowWanted;
           if (seen.state === 'value' && seen.text.startsWith(head) && !refresh) return;
           const lease = await this.#coherence.lease(key, seen);
           if (lease !== undefined) leases.set(key, lease);
         });
+        await replacing.stored;
         if (leases.size > placed) look = undefined;
       }
     }
@@ -1140,7 +1163,16 @@ export class Loader {
     if (await this.#coherence.fill(target, lease, look(target), value, seconds)) cache.counters.fills += 1;
   }
 
-  async #conclude(load: Load, cache: BoundCache, { answer, cells }: Result): Promise<void> {
+  /**
+   * Answers. What the answers were stored with has been sent, and whoever looks next sends after it, so
+   * nobody waits for how it ends.
+   */
+  async #conclude(cache: BoundCache, loads: readonly Load[], results: readonly Result[], stored: Promise<unknown>): Promise<void> {
+    this.#coherence.inBackground(stored);
+    await Promise.all(loads.map((load, at) => this.#hand(cache, load, results[at] as Result)));
+  }
+
+  async #hand(cache: BoundCache, load: Load, { answer, cells }: Result): Promise<void> {
     if (load.bypass !== undefined) this.#bypassed(load.lookup, load.bypass);
     const own = cache.conceal(answer);
     // What is nested in it is the answer's own, which its caller may change at once.
@@ -1276,16 +1308,35 @@ interface IndexPlan {
 /** The most operations on rows that one load sends at the same time: what is too much at once the store refuses, to others too. */
 const longestPart = 500;
 
-/** Does something for each item, for so many at a time. */
-async function inParts<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
-  for (let from = 0; from < items.length; from += longestPart) await Promise.all(items.slice(from, from + longestPart).map(work));
+/**
+ * Does something for each item, for so many at a time.
+ * @returns what was begun last, once all before it is done
+ */
+async function inParts<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<Sent> {
+  // The first part is begun at once: what the caller sends next comes after it.
+  let last = Promise.all(items.slice(0, longestPart).map(work));
+  for (let from = longestPart; from < items.length; from += longestPart) {
+    await last;
+    last = Promise.all(items.slice(from, from + longestPart).map(work));
+  }
+  return { stored: last };
 }
+
+/** What was sent to the store: how it ends, which only few wait for. */
+interface Sent {
+  readonly stored: Promise<unknown>;
+}
+
+const nothingSent: Sent = { stored: Promise.resolve() };
 
 /** A list's rows are looked at again so often if a write was finished meanwhile. */
 const maxListRounds = 3;
 
 /** A hint of a list names so many rows, on average, before it takes the room of others. */
 const rowsPerHint = 20;
+
+/** Above this rate of misses, leases are placed ahead. It takes 22 misses in a row to get there. */
+const likelyMiss = 0.75;
 
 /** After so many leases that could not be placed, the store is as good as down for this lookup. */
 const maxLeaseAttempts = 5;
@@ -1294,6 +1345,8 @@ const maxLeaseAttempts = 5;
 const exact = (value: Canonical): string => (value === null ? '-' : `=${value}`);
 
 const unseen: Look = () => ({ state: 'absent' });
+
+const noneTried: Tried = { leases: new Map(), look: unseen };
 
 const nothingSeen: Sight = { look: unseen, steady: () => undefined };
 
@@ -1304,6 +1357,9 @@ const missOn = (target: string, hint?: Hint): Verdict => ({ state: 'miss', targe
 
 /** Whether what it finds is rows that it could not lease before. */
 const needsEpoch = (cache: BoundCache): boolean => cache.kind === 'list' || (cache.kind === 'simple' && !cache.primary);
+
+/** Whether its lease is on the very key that its answer is stored under, and nothing else is: a look at it suffices. */
+const isFilledByLease = (cache: BoundCache): boolean => cache.kind === 'result' || (cache.kind === 'simple' && cache.primary);
 
 /** The stamps' text, if all are there. */
 function joined([first, second]: readonly Seen[]): string | undefined {

@@ -24,6 +24,9 @@ import type { Invalidation } from '../options.js';
 import type { CacheStats } from '../types.js';
 import type { KeyField } from './key-fields.js';
 
+/** How many lookups it takes, about, until the rate of misses follows. */
+const memory = 16;
+
 /** Counts since the process started. */
 export class Counters {
   hits = 0;
@@ -34,6 +37,18 @@ export class Counters {
   invalidations = 0;
   tableInvalidations = 0;
   outdated = 0;
+  /** Of the last lookups, how many were misses, from 0 to 1; the more recent, the more they count. */
+  missRate = 0;
+
+  noteHits(lookups: number): void {
+    this.hits += lookups;
+    this.missRate -= this.missRate / memory;
+  }
+
+  noteMisses(lookups: number): void {
+    this.misses += lookups;
+    this.missRate += (1 - this.missRate) / memory;
+  }
 
   /** The counts as they are now. */
   snapshot(): CacheStats {

@@ -36,6 +36,12 @@ export interface CoherenceOptions {
   readonly recentBytes: number;
 }
 
+/** Leases that were placed without a look before, by key, and a look at them. */
+export interface Tried {
+  readonly leases: ReadonlyMap<string, string>;
+  readonly look: Look;
+}
+
 /** How often a compare-and-swap that lost a race is tried again. */
 const maxAttempts = 30;
 
@@ -79,6 +85,8 @@ export class Coherence {
   readonly #recent: Recent<Reading>;
   /** Looks at a key at once, where the store can; undefined where it cannot. Never throws. */
   readonly lookNow: Look | undefined;
+  /** What was sent and is waited for by nobody. */
+  readonly #background = new Set<Promise<unknown>>();
   /** A write of many keys goes in parts: what the store refuses because it is too much at once would go undelivered. */
   readonly #gate: Gate;
   readonly #partSize: number;
@@ -123,6 +131,11 @@ export class Coherence {
     return this.#markerSeconds * 1000;
   }
 
+  /** Whether a look at one of these keys shows what was sent for the same key before, though nobody has waited for it. */
+  looksInOrder(keys: readonly string[]): boolean {
+    return keys.every((key) => this.#store.inOrder?.(key, key) === true);
+  }
+
   /** Looks at keys, in one round trip per server. Never rejects: a silent server shows as `unknown`. */
   async look(keys: readonly string[]): Promise<Look> {
     const { items, failures } = await this.#get(keys);
@@ -146,7 +159,7 @@ export class Coherence {
     if (tables.length === 0) return { look: await this.look(keys), steady: () => undefined };
     // In this order: the epochs are seen before all others.
     const all = [...tables, ...keys.filter((key) => !epochs.has(key))];
-    const ordered = this.#keepsOrder(all);
+    const ordered = this.keepsOrder(all);
     let known = epochs;
     for (let again = insist; ; again = false) {
       if (!ordered && insist && [...known.values()].includes(undefined)) known = stampsIn(await this.look(tables), tables);
@@ -163,8 +176,8 @@ export class Coherence {
     }
   }
 
-  /** Whether looks at these keys are made in the order in which they are sent. */
-  #keepsOrder(keys: readonly string[]): boolean {
+  /** Whether what is done with these keys is done in the order in which it is sent. */
+  keepsOrder(keys: readonly string[]): boolean {
     const [first] = keys;
     return first === undefined || keys.every((key) => this.#store.inOrder?.(first, key) === true);
   }
@@ -176,6 +189,11 @@ export class Coherence {
   recall(key: string, token: string): unknown {
     const reading = this.#recent.get(key);
     return reading?.token === token ? reading.content : undefined;
+  }
+
+  /** Whether this process has read a value under a key lately. */
+  hasRead(key: string): boolean {
+    return this.#recent.get(key) !== undefined;
   }
 
   /**
@@ -202,6 +220,21 @@ export class Coherence {
       this.#failed('lease', cause);
       return undefined;
     }
+  }
+
+  /**
+   * Places read leases where nothing is thought to stand, and looks at them in the same round trip.
+   * Only for keys that are looked at in order.
+   */
+  async tryLeases(keys: readonly string[]): Promise<Tried> {
+    const leases = new Map<string, string>();
+    const placing = keys.map(async (key) => {
+      const lease = await this.lease(key, absent);
+      if (lease !== undefined) leases.set(key, lease);
+    });
+    const look = await this.look(keys);
+    await Promise.all(placing);
+    return { leases, look };
   }
 
   /** Gives a key without generation or epoch a new one. Resolves to it, or `undefined`. */
@@ -276,11 +309,24 @@ export class Coherence {
     await this.write().release(affected);
   }
 
+  /** Goes on without whoever asked for it: `work` was sent, and nobody needs to know how it ends. */
+  inBackground(work: Promise<unknown>): void {
+    const ended = work
+      .catch((cause: unknown) => {
+        this.#failed('fill', cause);
+      })
+      .finally(() => {
+        this.#background.delete(ended);
+      });
+    this.#background.add(ended);
+  }
+
   /**
    * Delivers what is undelivered, for at most `milliseconds`, and stops. Resolves to the number of
    * invalidations that could not be delivered.
    */
   async close(milliseconds: number): Promise<number> {
+    await atMost(milliseconds, Promise.all(this.#background));
     const left = await this.#undelivered.close(milliseconds);
     await this.#store.close();
     return left;
@@ -530,6 +576,16 @@ export class Coherence {
   #failed(operation: string, cause: unknown): void {
     publish('error', () => ({ operation, cause }));
   }
+}
+
+/** Waits for so many milliseconds at most. */
+async function atMost(milliseconds: number, work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const over = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, milliseconds);
+  });
+  await Promise.race([work, over]);
+  clearTimeout(timer);
 }
 
 /** The stamps that a look showed. */
