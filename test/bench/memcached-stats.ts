@@ -16,7 +16,7 @@ export interface Traffic {
 /** What memcached counts a command in: reads, writes of any kind, deletions. */
 const commandCounters = ['cmd_get', 'cmd_set', 'cmd_touch', 'cmd_meta', 'delete_hits', 'delete_misses'];
 
-const request = 'stats\r\n';
+const request = 'stats';
 const end = 'END\r\n';
 
 /** One connection for each server. */
@@ -38,7 +38,7 @@ export class MemcachedStats {
     const all = await Promise.all(
       this.#servers.map(async (server) => {
         const { sent, received } = server;
-        return { stats: await server.read(), sent: sent + request.length, received };
+        return { stats: await server.read(), sent: sent + request.length + 2, received };
       }),
     );
     const sum = (of: (one: (typeof all)[number]) => number): number => all.reduce((total, one) => total + of(one), 0);
@@ -51,6 +51,37 @@ export class MemcachedStats {
 
   close(): void {
     for (const server of this.#servers) server.close();
+  }
+}
+
+/** Some of `stats` and `stats slabs` of one server. */
+export interface ServerStats {
+  readonly items: number;
+  /** Of the items: keys, values and memcached's own header of each. */
+  readonly bytes: number;
+  /** What was taken from the system for items, in whole pages: what `-m` has to allow. */
+  readonly allocated: number;
+  readonly evictions: number;
+  readonly connections: number;
+  /** Processor time so far, in microseconds. */
+  readonly cpu: number;
+}
+
+/** Asks a server, through a connection for this question alone. */
+export async function statsOf(server: { readonly address: string }): Promise<ServerStats> {
+  const connection = new StatsConnection(server.address);
+  try {
+    const stats = new Map([...(await connection.read()), ...(await connection.read('stats slabs'))]);
+    return {
+      items: numberOf(stats, 'curr_items'),
+      bytes: numberOf(stats, 'bytes'),
+      allocated: numberOf(stats, 'total_malloced'),
+      evictions: numberOf(stats, 'evictions'),
+      connections: numberOf(stats, 'curr_connections'),
+      cpu: Math.round((numberOf(stats, 'rusage_user') + numberOf(stats, 'rusage_system')) * 1e6),
+    };
+  } finally {
+    connection.close();
   }
 }
 
@@ -74,10 +105,12 @@ export const parseStats = (reply: string): Stats =>
   );
 
 /** A counter that every memcached has, but for those of commands that an older one does not know. */
-function numberOf(stats: Stats, name: string): number {
+export function numberOf(stats: Stats, name: string): number {
   const value = stats.get(name);
   if (value === undefined && name !== 'cmd_meta') throw new Error(`memcached has no statistic '${name}'.`);
-  return Number(value ?? 0);
+  const number = Number(value ?? 0);
+  if (Number.isNaN(number)) throw new Error(`memcached's statistic '${name}' is no number: '${String(value)}'.`);
+  return number;
 }
 
 class StatsConnection {
@@ -112,15 +145,16 @@ class StatsConnection {
   }
 
   /** One at a time. */
-  read(): Promise<Stats> {
+  read(what = request): Promise<Stats> {
     return new Promise((resolve, reject) => {
       if (this.#socket.destroyed) {
         reject(new Error(`The connection to memcached at ${this.name} is closed.`));
         return;
       }
       this.#waiter = { resolve, reject };
-      this.sent += request.length;
-      this.#socket.write(request);
+      const line = `${what}\r\n`;
+      this.sent += line.length;
+      this.#socket.write(line);
     });
   }
 

@@ -12,6 +12,7 @@ import {
   type NonAttribute,
 } from 'sequelize';
 import { setupCache, withCache, type FlashCache, type ModelCache, type SetupOptions, type Store } from '../../src/index.js';
+import { createDatabase, type Database } from './database.js';
 
 /** A row. */
 export interface PlaceRow extends Model<InferAttributes<PlaceRow>, InferCreationAttributes<PlaceRow>> {
@@ -93,29 +94,21 @@ export interface Places {
   connect(): { readonly sequelize: Sequelize; statements(): number };
   /** `setupCache`, with the prefix of all that is measured here. */
   setup(sequelize: Sequelize, store: Store): FlashCache;
-  /** `VERSION()`, and whether a commit reaches the disk. */
-  readonly server: { readonly version: string; readonly flushLogAtCommit: string };
+  readonly server: Database['server'];
   /** Ends the connections and drops the database. */
   close(): Promise<void>;
 }
 
 /** Creates a database. */
 export async function openPlaces(url: string): Promise<Places> {
-  const database = `flash_bench_${randomUUID().slice(0, 8)}`;
+  const database = await createDatabase(url, 'flash_bench');
   const prefix = `b${randomUUID().slice(0, 8)}`;
-  const admin = new Sequelize(url, { dialect: 'mysql', logging: false, pool: { max: 1 } });
-  await admin.query(`CREATE DATABASE ${database} CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci`);
-  const [[server]] = (await admin.query(
-    'SELECT VERSION() AS version, @@innodb_flush_log_at_trx_commit AS flushLogAtCommit',
-  )) as [[{ version: string; flushLogAtCommit: number }], unknown];
-  const own = new URL(url);
-  own.pathname = `/${database}`;
   const opened: Sequelize[] = [];
   const caches: FlashCache[] = [];
 
   const connect = (): { sequelize: Sequelize; statements: () => number } => {
     let sent = 0;
-    const sequelize = new Sequelize(own.href, {
+    const sequelize = new Sequelize(database.url, {
       dialect: 'mysql',
       // Counts, so that an answer that should have come from the cache cannot have come from the database.
       logging: () => {
@@ -152,7 +145,7 @@ export async function openPlaces(url: string): Promise<Places> {
     const { Place, sequelize } = plain();
     await sequelize.sync();
     for (let from = 0; from < rows.length; from += 1000) await Place.bulkCreate(rows.slice(from, from + 1000));
-    await admin.query(`ANALYZE TABLE ${database}.${name}`);
+    await sequelize.query(`ANALYZE TABLE ${name}`);
     return { rows, plain, cached };
   };
   return {
@@ -163,12 +156,11 @@ export async function openPlaces(url: string): Promise<Places> {
       caches.push(cache);
       return cache;
     },
-    server: { version: server.version, flushLogAtCommit: String(server.flushLogAtCommit) },
+    server: database.server,
     async close() {
       for (const cache of caches) await cache.close();
       for (const one of opened) await one.close();
-      await admin.query(`DROP DATABASE ${database}`);
-      await admin.close();
+      await database.drop();
     },
   };
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { notFresh, parseStats } from '../bench/memcached-stats.js';
+import { notFresh, numberOf, parseStats } from '../bench/memcached-stats.js';
 import { measure, percentile99, ratioOf, Refused, tooWide, type Case, type Measured } from '../bench/measure.js';
 import { linesOf, refusalOf } from '../bench/report.js';
 
@@ -147,5 +147,20 @@ describe('a memcached server', () => {
 
   it('is not taken for fresh if it does not say', () => {
     assert.throws(() => notFresh('127.0.0.1:11211', parseStats('END\r\n')), /no statistic 'curr_items'/);
+  });
+});
+
+describe('statistics of memcached', () => {
+  const stats = parseStats('STAT version 1.6.18\r\nSTAT curr_items 12\r\nSTAT rusage_user 0.250000\r\nEND\r\n');
+
+  it('are the numbers of STAT lines', () => {
+    assert.equal(numberOf(stats, 'curr_items'), 12);
+    assert.equal(numberOf(stats, 'rusage_user'), 0.25);
+  });
+
+  it('are there, and are numbers; but for a counter of commands that an older memcached does not know', () => {
+    assert.throws(() => numberOf(stats, 'evictions'), /no statistic 'evictions'/);
+    assert.throws(() => numberOf(stats, 'version'), /'version' is no number: '1\.6\.18'/);
+    assert.equal(numberOf(stats, 'cmd_meta'), 0);
   });
 });

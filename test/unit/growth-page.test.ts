@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { betweenMarkers } from '../bench/growth/page.js';
-import { figuresIn } from '../bench/growth/stats.js';
 import { svgOf, ticksTo, type Chart } from '../bench/growth/svg.js';
 
 const chart: Chart = {
@@ -93,14 +92,5 @@ describe('betweenMarkers', () => {
     for (const page of ['', '<!-- growth -->', '<!-- /growth --> <!-- growth -->', '<!-- growth --><!-- growth --><!-- /growth -->']) {
       assert.throws(() => betweenMarkers(page, 'new'), /once and in this order/, page);
     }
-  });
-});
-
-describe('figuresIn', () => {
-  it('reads the numbers of STAT lines', () => {
-    const figures = figuresIn('STAT version 1.6.18\r\nSTAT curr_items 12\r\nSTAT rusage_user 0.250000\r\nEND\r\n');
-    assert.equal(figures.get('curr_items'), 12);
-    assert.equal(figures.get('rusage_user'), 0.25);
-    assert.equal(figures.get('version'), undefined);
   });
 });

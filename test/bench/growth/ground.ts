@@ -1,9 +1,9 @@
 /** The tables that growth is measured on, and caches on them: many small rows, on servers of their own. */
-import { randomUUID } from 'node:crypto';
 import { DataTypes, Sequelize, type Model, type ModelStatic } from 'sequelize';
 import { setupCache, withCache, type CacheManager, type FlashCache, type SetupOptions, type Store } from '../../../src/index.js';
 import { MemcachedStore, type MemcachedStoreOptions } from '../../../src/stores/memcached.js';
 import { ObservedStore } from '../../support/observed-store.js';
+import { createDatabase, type Database } from '../database.js';
 import { range } from '../places.js';
 
 /** A row. */
@@ -55,7 +55,7 @@ const patient: MemcachedStoreOptions = { timeoutMs: 5000, maxPending: 100_000 };
 export interface Ground {
   /** Of the database, with its password. */
   readonly url: string;
-  readonly server: { readonly version: string; readonly flushLogAtCommit: string };
+  readonly server: Database['server'];
   /** Creates the table `items` with so many rows, `small0` and so on, and `wide`. */
   fill(rows: number, small: number): Promise<void>;
   /** Sequelize without a cache. */
@@ -110,23 +110,16 @@ function storeFor(servers: readonly string[], options: MemcachedStoreOptions = p
 
 /** Creates a database. */
 export async function openGround(url: string): Promise<Ground> {
-  const database = `flash_growth_${randomUUID().slice(0, 8)}`;
-  const admin = new Sequelize(url, { dialect: 'mysql', logging: false, pool: { max: 1 } });
-  await admin.query(`CREATE DATABASE ${database} CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci`);
-  const [[server]] = (await admin.query(
-    'SELECT VERSION() AS version, @@innodb_flush_log_at_trx_commit AS flushLogAtCommit',
-  )) as [[{ version: string; flushLogAtCommit: number }], unknown];
-  const own = new URL(url);
-  own.pathname = `/${database}`;
+  const database = await createDatabase(url, 'flash_growth');
   const opened: { close(): Promise<unknown> }[] = [];
   const connect = (logging: false | (() => void) = false): Sequelize => {
-    const sequelize = new Sequelize(own.href, { dialect: 'mysql', logging, pool: { max: 10, idle: 600_000 } });
+    const sequelize = new Sequelize(database.url, { dialect: 'mysql', logging, pool: { max: 10, idle: 600_000 } });
     opened.push(sequelize);
     return sequelize;
   };
   return {
-    url: own.href,
-    server: { version: server.version, flushLogAtCommit: String(server.flushLogAtCommit) },
+    url: database.url,
+    server: database.server,
     async fill(rows, small) {
       const sequelize = connect();
       const tables = range(0, small - 1).map((at) => `small${String(at)}`);
@@ -150,7 +143,7 @@ export async function openGround(url: string): Promise<Ground> {
     },
     plain: (table) => defineItems(connect(), table),
     items(tables, where) {
-      const side = openItems(own.href, tables, where);
+      const side = openItems(database.url, tables, where);
       opened.push(side.sequelize, side.cache);
       return side;
     },
@@ -170,8 +163,7 @@ export async function openGround(url: string): Promise<Ground> {
     async close() {
       // Caches before the connections that they were set up on.
       for (const one of opened.reverse()) await one.close();
-      await admin.query(`DROP DATABASE ${database}`);
-      await admin.close();
+      await database.drop();
     },
   };
 }

@@ -16,6 +16,7 @@ import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startMemcached, type MemcachedProcess } from '../../support/memcached-process.js';
 import { measure, type Case, type Measured, type Plan } from '../measure.js';
+import { statsOf } from '../memcached-stats.js';
 import { range } from '../places.js';
 import { machineOf } from '../report.js';
 import { axes, curveOf } from './curve.js';
@@ -38,7 +39,6 @@ import {
   type Sizes,
   type Spot,
 } from './spots.js';
-import { statsOf } from './stats.js';
 import { svgOf } from './svg.js';
 
 const { values: flags } = parseArgs({

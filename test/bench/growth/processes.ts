@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import type { MemcachedProcess } from '../../support/memcached-process.js';
 import { median, ratioOfRounds, tooWide, type Ratio, type Rounds } from '../measure.js';
+import { statsOf } from '../memcached-stats.js';
 import { range } from '../places.js';
-import { statsOf } from './stats.js';
 import { startWorker, type Task, type Worker } from './worker.js';
 
 /** Processes that read at the same time, against one alone. */
