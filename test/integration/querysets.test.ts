@@ -89,6 +89,34 @@ for (const name of backendNames) {
       await costing(backend, { sql: 0 }, () => Vote.cache.get({ id: warm[0]!.id }));
     });
 
+    describe('the rounds of a list of twenty rows', () => {
+      let near: () => void;
+      before(() => {
+        near = backend.store.moveAway();
+      });
+      after(() => near());
+      beforeEach(async () => {
+        await Vote.bulkCreate(Array.from({ length: 20 }, (_, at) => ({ userId: emma.id, kind: 'up', weight: at })));
+        // The table is known to the store again, its epoch too, which the writes have removed.
+        await Vote.cache.filter({ user: bill });
+      });
+      const read = async (): Promise<Vote[]> => Vote.cache.filter({ user: emma });
+
+      it('that nothing is cached of: list and rows are stored at the same time', async () => {
+        assert.equal((await costing(backend, { sql: 1, rounds: 5, operations: { get: 3, add: 21, compareAndSwap: 21 } }, read)).length, 20);
+        await costing(backend, { sql: 0, rounds: 1, operations: { get: 2 } }, read);
+      });
+
+      it('that was there before, and lacks a row that was written', async () => {
+        await read();
+        await read();
+        const [vote] = await Vote.findAll({ where: { userId: emma.id }, order: ['id'] });
+        await vote!.update({ weight: 77 });
+        assert.equal((await costing(backend, { sql: 1, rounds: 9, operations: { get: 8, add: 2, compareAndSwap: 3 } }, read)).find(({ id }) => id === vote!.id)?.weight, 77);
+        await costing(backend, { sql: 0, rounds: 1, operations: { get: 2 } }, read);
+      });
+    });
+
     it('an empty list is cached, until a row comes', async () => {
       assert.deepEqual(await costing(backend, { sql: 1 }, () => Vote.cache.filter({ user: emma })), []);
       assert.deepEqual(await costing(backend, { sql: 0 }, () => Vote.cache.filter({ user: emma })), []);

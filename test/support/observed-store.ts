@@ -1,4 +1,5 @@
 /** A store that counts what it is asked, and can be held or broken at any operation. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Store, StoreReply, StoreToken } from '../../src/stores/store.js';
 
 /** The operations of a store. */
@@ -13,6 +14,11 @@ export class ObservedStore implements Store {
   #counts = new Map<Operation, number>();
   #roundTrips = 0;
   #ticking = false;
+  #rounds = 0;
+  #roundsAnswered = 0;
+  /** Counts `reset()`: what was started before one and is answered after it is none of the new counts. */
+  #era = 0;
+  #far = false;
   #underWay = 0;
   #interceptors: Interceptor[] = [];
   /** Since the last `reset()`, or still. */
@@ -44,9 +50,21 @@ export class ObservedStore implements Store {
     return this.#roundTrips;
   }
 
+  /**
+   * How often, since the last `reset()`, operations were started that may have waited for an answer:
+   * the longest row of operations each of which was started after an answer to the one before. Other
+   * than a round trip it does not depend on the turn of the event loop in which something is sent.
+   */
+  get rounds(): number {
+    return this.#rounds;
+  }
+
   reset(): void {
     this.#counts = new Map();
     this.#roundTrips = 0;
+    this.#rounds = 0;
+    this.#roundsAnswered = 0;
+    this.#era += 1;
     this.#intercepted = this.#interceptors.length > 0;
   }
 
@@ -64,6 +82,17 @@ export class ObservedStore implements Store {
     this.#intercepted = true;
     return () => {
       this.#interceptors = this.#interceptors.filter((one) => one !== interceptor);
+    };
+  }
+
+  /**
+   * From now on an answer takes a turn of the event loop at least, as over a network: a store in memory
+   * may have answered one operation before the next one of a group is started. Call the result to end it.
+   */
+  moveAway(): () => void {
+    this.#far = true;
+    return () => {
+      this.#far = false;
     };
   }
 
@@ -98,11 +127,17 @@ export class ObservedStore implements Store {
 
   async #run<T>(operation: Operation, key: string, send: () => Promise<T>): Promise<T> {
     this.#underWay += 1;
+    const era = this.#era;
+    const round = this.#roundsAnswered + 1;
+    this.#rounds = Math.max(this.#rounds, round);
     try {
       await this.#before(operation, key);
-      return await send();
+      const answer = send();
+      if (this.#far) await nextTurn();
+      return await answer;
     } finally {
       this.#underWay -= 1;
+      if (era === this.#era) this.#roundsAnswered = Math.max(this.#roundsAnswered, round);
     }
   }
 
