@@ -11,6 +11,6 @@ await main(async () => {
   await buildTests();
   // Heap is compared before and after full collections.
   const bench = ['--expose-gc', join(ROOT, 'build/test/bench/index.js'), ...process.argv.slice(2)];
-  // Every commit reaches the disk, as in production.
-  return withServers({ flushLogAtCommit: 1 }, (env) => runVisibly(process.execPath, bench, { env }));
+  // Every commit reaches the disk, as in production. The database has memory for a million rows.
+  return withServers({ flushLogAtCommit: 1, bufferPoolMb: 512 }, (env) => runVisibly(process.execPath, bench, { env }));
 });

@@ -14,8 +14,8 @@ import MemcachedAdaptor from 'sequelize-transparent-cache-memcached';
 import type { Store } from '../../src/index.js';
 import { MemcachedStore } from '../../src/stores/memcached.js';
 import { MemoryStore } from '../../src/stores/memory.js';
-import { Refused, type Case, type Comparison, type Pace } from './measure.js';
-import { PipelinedSocket } from './pipelined-socket.js';
+import { casesOf, Refused, type Case, type Comparison, type Pace } from './measure.js';
+import { PipelinedSocket, storeAll } from './pipelined-socket.js';
 import { openClient, RawClient } from './raw-client.js';
 
 /** Packages whose versions belong to the result. */
@@ -35,6 +35,8 @@ export const comparedPackages = [
 export interface Subject {
   /** Tells its keys from those of other subjects. */
   readonly name: string;
+  /** Of all keys; the same in processes that share them. @default this process's own */
+  readonly prefix?: string;
   /** The rows that are looked up. */
   readonly ids: readonly number[];
   /** The model on a Sequelize instance of its own, without a cache, and how many statements that has sent. */
@@ -51,13 +53,15 @@ export interface Competitor {
   get(id: number): Promise<unknown>;
   /** Brings a row into its cache. @default the first `get` does */
   fill?(id: number, row: Model): Promise<unknown>;
+  /** Where it holds a row as JSON, under this key. */
+  keyOf?(id: number): string;
   /** SQL statements so far; undefined where every lookup is one. */
   statements?(): number;
   /** Ends its connections. */
   close?(): void | Promise<void>;
 }
 
-const prefix = `c${String(process.pid)}`;
+const prefixOf = ({ prefix = `c${String(process.pid)}` }: Subject): string => prefix;
 /** In seconds. The machine that runs this may be busy; a missed deadline would send reads to the database. */
 const patience = 5;
 const lifetime = 86_400;
@@ -77,8 +81,9 @@ const openers = {
   'get id': (subject, servers) => cachedBy(new MemcachedStore(servers, { timeoutMs: patience * 1000 }))(subject),
   'raw get': (subject, servers) => {
     const client = new RawClient(servers);
-    const keyOf = (id: number): string => `${prefix}:${subject.name}:${String(id)}`;
+    const keyOf = (id: number): string => `${prefixOf(subject)}:${subject.name}:${String(id)}`;
     return {
+      keyOf,
       fill: (id, row) => client.set(keyOf(id), JSON.stringify(plainOf(row))),
       get: async (id) => JSON.parse(await client.get(keyOf(id))) as unknown,
       close: () => client.close(),
@@ -87,7 +92,7 @@ const openers = {
   'raw get + Model.build': (subject, servers) => {
     const client = new RawClient(servers);
     const { model, statements } = subject.plain();
-    const keyOf = (id: number): string => `${prefix}b:${subject.name}:${String(id)}`;
+    const keyOf = (id: number): string => `${prefixOf(subject)}b:${subject.name}:${String(id)}`;
     return {
       fill: (id, row) => client.set(keyOf(id), JSON.stringify(plainOf(row))),
       get: async (id) => model.build(JSON.parse(await client.get(keyOf(id))) as Record<string, unknown>, { raw: true, isNewRecord: false }),
@@ -98,7 +103,7 @@ const openers = {
   'sequelize-transparent-cache': (subject, servers) => {
     const client = openClient(servers);
     const { model, statements } = subject.plain();
-    const adaptor = new MemcachedAdaptor({ client, namespace: `${prefix}t${subject.name}`, lifetime });
+    const adaptor = new MemcachedAdaptor({ client, namespace: `${prefixOf(subject)}t${subject.name}`, lifetime });
     const cached = transparentCache(adaptor).withCache(model);
     return { get: (id) => cached.cache().findByPk(id), statements, close: () => client.end() };
   },
@@ -106,7 +111,7 @@ const openers = {
   'cache-manager': (subject, servers) => {
     const { model, statements } = subject.plain();
     const store = new KeyvMemcache(servers.join(','), { timeout: patience });
-    const cache = createCache({ stores: [new Keyv({ store, namespace: `${prefix}m${subject.name}` })], ttl: lifetime * 1000 });
+    const cache = createCache({ stores: [new Keyv({ store, namespace: `${prefixOf(subject)}m${subject.name}` })], ttl: lifetime * 1000 });
     return {
       get: async (id) => {
         const key = String(id);
@@ -127,8 +132,9 @@ const openers = {
     const one = servers.slice(0, 1);
     const client = new RawClient(one);
     const socket = new PipelinedSocket(one[0]!);
-    const keyOf = (id: number): string => `${prefix}p:${subject.name}:${String(id)}`;
+    const keyOf = (id: number): string => `${prefixOf(subject)}p:${subject.name}:${String(id)}`;
     return {
+      keyOf,
       fill: (id, row) => client.set(keyOf(id), JSON.stringify(plainOf(row))),
       get: (id) => socket.get(keyOf(id)),
       close: () => {
@@ -147,6 +153,9 @@ const openers = {
 } as const satisfies Readonly<Record<string, (subject: Subject, servers: readonly string[]) => Competitor>>;
 
 export type CompetitorName = keyof typeof openers;
+
+/** Opens one on a subject. */
+export const openCompetitor = (name: CompetitorName, subject: Subject, servers: readonly string[]): Competitor => openers[name](subject, servers);
 
 /** In the order of the table: what it is called there. */
 export const competitors: readonly { readonly name: CompetitorName; readonly title: string }[] = [
@@ -223,9 +232,28 @@ export class Competitors {
     return this.#wanted(wanted).map(({ name, inFlight }) => this.#case(name, inFlight, this.#competitor(name)));
   }
 
-  /** Brings the rows into every cache that the cases need, and compares every answer with the database's. */
-  async fillAndVerify(wanted: readonly Comparison[]): Promise<void> {
+  /**
+   * Brings very many rows into every cache that the cases need, without looking at the answers.
+   * @param values what the columns of a row hold, as it is stored as JSON
+   */
+  async fillMany(wanted: readonly Comparison[], values: (id: number) => unknown): Promise<void> {
     const { ids } = this.#subject;
+    for (const name of new Set(this.#wanted(wanted).map((one) => one.name))) {
+      const { keyOf, get, statements } = this.#competitor(name);
+      if (keyOf !== undefined) {
+        assert.equal(this.#servers.length, 1, 'which server a key belongs to is the client’s business');
+        await storeAll(this.#servers[0]!, ids, (id) => [keyOf(id), JSON.stringify(values(id))]);
+      } else if (statements !== undefined) {
+        for (const chunk of chunksOf(ids, 1000)) await Promise.all(chunk.map((id) => get(id)));
+      }
+    }
+  }
+
+  /**
+   * Brings the rows into every cache that the cases need, and compares every answer with the database's.
+   * @param ids some of the rows, where `fillMany` was called before @default all of them
+   */
+  async fillAndVerify(wanted: readonly Comparison[], ids = this.#subject.ids): Promise<void> {
     const { model } = this.#subject.plain();
     const names = new Set(this.#wanted(wanted).map(({ name }) => name));
     for (const chunk of chunksOf(ids, 50)) {
@@ -249,14 +277,14 @@ export class Competitors {
   }
 
   #wanted(wanted: readonly Comparison[]): { readonly name: CompetitorName; readonly inFlight: number }[] {
-    const names = new Set(wanted.flatMap(({ of }) => of));
+    const names = new Set(wanted.flatMap(casesOf));
     return competitors
       .flatMap(({ name }) => concurrencies.map((inFlight) => ({ name, inFlight })))
       .filter(({ name, inFlight }) => names.has(this.#nameOf(name, inFlight)));
   }
 
   #competitor(name: CompetitorName): Competitor {
-    const open = this.#open.get(name) ?? openers[name](this.#subject, this.#servers);
+    const open = this.#open.get(name) ?? openCompetitor(name, this.#subject, this.#servers);
     this.#open.set(name, open);
     return open;
   }

@@ -6,23 +6,25 @@
  *   -- --only save,bulk    only the lines whose names contain one of these
  *   -- --rounds 5
  *
- * All cases run in one process, in turn. Answers are compared before anything is timed and again
+ * All cases run in one process, in turn, but for those with several processes. Answers are compared before anything is timed and again
  * after every slice; a wrong one, SQL in a warm run, or a memcached server that is not fresh ends the
  * run without ratios, and a ratio whose rounds lie too far apart is not printed. The raw client is the
  * `memcached` package with its own settings but for one (`raw-client.ts`), `get` and `JSON.parse`.
- * What is compared is in `competitors.ts`: -- --only competitors.
+ * What is compared is in `competitors.ts`: -- --only competitors. Settings with more servers, processes
+ * or rows are in `settings.ts`: -- --only settings.
  */
 import { parseArgs } from 'node:util';
 import { Competitors, tableComparisons } from './competitors.js';
 import type { Counts } from './counts.js';
 import { familyComparisons, openFamily } from './family.js';
-import { measure, median, Refused, type Comparison } from './measure.js';
+import { casesOf, measure, median, Refused, type Comparison } from './measure.js';
 import { MemcachedStats } from './memcached-stats.js';
 import { openPlaces } from './places.js';
 import { RawClient } from './raw-client.js';
 import { ReadBench, readComparisons, rowsFor, warmSubject } from './reads.js';
 import { linesOf, machineOf, markdown, readable, versionsOf, type Result } from './report.js';
 import { meter } from './resources.js';
+import { SettingBench, settingComparisons, settingsIn, settingsOf } from './settings.js';
 import { ShapeBench, shapeComparisons } from './shapes.js';
 import { rowsToWrite, WriteBench, writeComparisons } from './writes.js';
 
@@ -42,6 +44,8 @@ const plan = {
   milliseconds: flags.quick ? 50 : 250,
 };
 if (!Number.isInteger(plan.rounds) || plan.rounds < 1) throw new Error(`--rounds must be a whole number from 1; it is '${String(flags.rounds)}'.`);
+/** Of processes that read at the same time. */
+const apart = { rounds: Math.min(plan.rounds, 9), milliseconds: flags.quick ? 200 : 400 };
 // More than lookups in flight: what is asked for twice in a tick is asked for once.
 const warmRows = flags.quick ? 1000 : 2000;
 const url = process.env.SEQUELIZE_FLASH_MYSQL_URL;
@@ -57,7 +61,7 @@ const say = (text: string): void => {
 const words = flags.only?.split(',').map((word) => word.trim().toLowerCase()).filter((word) => word !== '') ?? [];
 const isWanted = (name: string): boolean => words.length === 0 || words.some((word) => name.toLowerCase().includes(word));
 const wantedOf = (comparisons: readonly Comparison[]): readonly Comparison[] =>
-  comparisons.filter(({ name, of }) => [name, ...of].some(isWanted));
+  comparisons.filter((one) => [one.name, ...casesOf(one)].some(isWanted));
 
 async function main(mysql: string, memcached: readonly string[]): Promise<void> {
   const reads = wantedOf(readComparisons);
@@ -66,12 +70,18 @@ async function main(mysql: string, memcached: readonly string[]): Promise<void> 
   const shapes = wantedOf(shapeComparisons);
   const family = wantedOf(familyComparisons);
   const writes = wantedOf(writeComparisons);
-  if (reads.length + table.length + shapes.length + family.length + writes.length === 0) {
-    const all = [...readComparisons, ...tableComparisons, ...shapeComparisons, ...familyComparisons, ...writeComparisons];
+  // By their own names only: they take a minute before anything is measured.
+  const allSettings = settingsOf(flags.quick);
+  const wantedSettings = allSettings.filter(({ name }) => isWanted(`settings: ${name}`));
+  const inSettings = settingComparisons(wantedSettings);
+  const settings = settingsIn(inSettings, allSettings);
+  if (reads.length + table.length + shapes.length + family.length + writes.length + inSettings.length === 0) {
+    const all = [...readComparisons, ...tableComparisons, ...shapeComparisons, ...familyComparisons, ...writeComparisons, ...settingComparisons(allSettings)];
     throw new Error(`No line is named like '${words.join("' or '")}'. They are:\n${all.map(({ name }) => name).join('\n')}`);
   }
-  const stats = new MemcachedStats(memcached);
-  const closing: (() => void | Promise<void>)[] = [() => stats.close()];
+  const started = settings.length === 0 ? [] : await SettingBench.startServers(settings);
+  const stats = new MemcachedStats([...memcached, ...started.map(({ address }) => address)]);
+  const closing: (() => void | Promise<void>)[] = [() => stats.close(), ...started.map((server) => () => server.stop())];
   try {
     const notFresh = await stats.notFresh();
     if (notFresh.length > 0) throw new Refused(`No ratio, because ${notFresh.join(', and ')}.`);
@@ -102,6 +112,8 @@ async function main(mysql: string, memcached: readonly string[]): Promise<void> 
     counts.push(...((await writeBench?.counts(writes)) ?? []));
     const familyBench = family.length === 0 ? undefined : await openFamily(places, memcached, raw);
     counts.push(...((await familyBench?.counts()) ?? []));
+    const settingBench = settings.length === 0 ? undefined : await SettingBench.open(mysql, settings, inSettings, started, say);
+    if (settingBench !== undefined) closing.unshift(() => settingBench.close());
     say('answers are those of Sequelize; measuring …');
     const cases = [
       ...((await readBench?.cases(reads)) ?? []),
@@ -109,13 +121,15 @@ async function main(mysql: string, memcached: readonly string[]): Promise<void> 
       ...(shapeBench?.cases(shapes) ?? []),
       ...(familyBench?.cases(family) ?? []),
       ...((await writeBench?.cases(writes)) ?? []),
+      ...(settingBench?.cases() ?? []),
     ];
     const began = performance.now();
-    const measured = await measure(cases, plan);
+    const inProcess = await measure(cases, plan);
     const timed = performance.now();
-    const resources = await meter(cases, plan, measured, () => stats.traffic());
+    const resources = await meter(cases, plan, inProcess, () => stats.traffic());
     say(`${String(cases.length)} cases: timed in ${secondsOf(timed - began)}, their resources in ${secondsOf(performance.now() - timed)}`);
     await writeBench?.verify();
+    const measured = [...inProcess, ...((await settingBench?.measureApart(settings, apart)) ?? [])];
     const result: Result = {
       date: new Date().toISOString().slice(0, 10),
       machine: machineOf({ version, flushLogAtCommit }, await raw.version()),
@@ -124,6 +138,7 @@ async function main(mysql: string, memcached: readonly string[]): Promise<void> 
       rounds: plan.rounds,
       ratios: linesOf([...reads, ...shapes, ...family, ...writes], measured, counts),
       competitors: linesOf(table, measured, counts),
+      settings: wantedSettings.map((setting) => ({ name: setting.name, base: setting.base, lines: linesOf(settingComparisons([setting]), measured, counts) })),
       resources,
       counts,
       bytes: await readBench?.bytes(),

@@ -37,11 +37,16 @@ export interface Comparison {
   readonly name: string;
   /** How many times faster or slower: the first case's quantity over the second's. */
   readonly of: readonly [string, string];
+  /** Divides that by the ratio of these two: by how much more the first two differ than these do. */
+  readonly relativeTo?: readonly [string, string];
   readonly says: 'times faster' | 'times the time' | 'times the throughput' | 'times the CPU time' | 'times the 99th percentile';
   /** @default 'time' */
   readonly quantity?: Quantity;
   readonly aim?: { readonly least: number } | { readonly most: number };
 }
+
+/** The cases that a comparison needs. */
+export const casesOf = ({ of, relativeTo }: Pick<Comparison, 'of' | 'relativeTo'>): readonly string[] => [...of, ...(relativeTo ?? [])];
 
 /** What a case took, by quantities, rounds and turns. */
 export interface Measured {
@@ -114,6 +119,13 @@ const isDue = ({ pace = 'every turn' }: Case, round: number, turn: number): bool
 /** The ratio of two cases. */
 export const ratioOf = (numerator: Measured, denominator: Measured, quantity: Quantity = 'time'): Ratio =>
   ratioOfRounds(numerator.quantities[quantity], denominator.quantities[quantity]);
+
+/** How many times the ratio of the second two the ratio of the first two is, turn by turn. */
+export function relativeRatio(of: readonly [Measured, Measured], to: readonly [Measured, Measured], quantity: Quantity = 'time'): Ratio {
+  const quotients = ([first, second]: readonly [Measured, Measured]): Rounds =>
+    first.quantities[quantity].map((turns, round) => turns.map((value, turn) => value / second.quantities[quantity][round]![turn]!));
+  return ratioOfRounds(quotients(of), quotients(to));
+}
 
 /** By rounds and turns. */
 export type Rounds = readonly (readonly number[])[];

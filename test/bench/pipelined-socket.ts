@@ -2,6 +2,7 @@
  * The limit: `get` in memcached's text protocol on one socket, and nothing else. No other command,
  * no deadline, no second server, no reconnection; what is asked in one tick is sent in one write.
  */
+import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 
 /** A socket to `host:port`, `[ipv6]:port` or the path of a Unix socket. */
@@ -9,6 +10,35 @@ export function connectTo(server: string): Socket {
   if (server.startsWith('/')) return connect(server);
   const { hostname, port } = new URL(`memcached://${server}`);
   return connect({ host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || 11211), noDelay: true });
+}
+
+/** In bytes, about: what is handed to the socket at once. */
+const pieceLength = 256 * 1024;
+
+/**
+ * Stores very many values, as ASCII keys and what is under them.
+ * @throws Error if the server did not take all of them
+ */
+export async function storeAll(server: string, ids: readonly number[], entryOf: (id: number) => readonly [key: string, value: string]): Promise<void> {
+  const socket = connectTo(server);
+  socket.setEncoding('latin1');
+  let answer = '';
+  socket.on('data', (text: string) => {
+    answer += text;
+  });
+  const closed = once(socket, 'close');
+  let piece = '';
+  for (const id of ids) {
+    const [key, value] = entryOf(id);
+    piece += `set ${key} 0 86400 ${String(Buffer.byteLength(value))} noreply\r\n${value}\r\n`;
+    if (piece.length < pieceLength) continue;
+    if (!socket.write(piece)) await once(socket, 'drain');
+    piece = '';
+  }
+  // What was refused is answered in spite of `noreply`.
+  socket.write(`${piece}version\r\nquit\r\n`);
+  await closed;
+  if (!/^VERSION [^\r]*\r\n$/.test(answer)) throw new Error(`memcached answered '${answer.slice(0, 60)}'.`);
 }
 
 interface Waiter {

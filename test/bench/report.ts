@@ -4,9 +4,10 @@ import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { caseOf, comparedPackages, competitors, concurrencies, inTable, tableLine } from './competitors.js';
 import type { Counts } from './counts.js';
-import { ratioOf, tooWide, type Comparison, type Measured, type Ratio } from './measure.js';
+import { ratioOf, relativeRatio, tooWide, type Comparison, type Measured, type Ratio } from './measure.js';
 import type { Bytes } from './reads.js';
 import type { Resources } from './resources.js';
+import { settingColumns, settingLine, type SettingColumn } from './settings.js';
 
 /** One line of the result. */
 export interface Line {
@@ -44,6 +45,8 @@ export interface Result {
   readonly ratios: readonly Line[];
   /** The table of competitors: its lines by their names. */
   readonly competitors: readonly Line[];
+  /** The table of settings: the lines of each by their names. */
+  readonly settings: readonly { readonly name: string; readonly base: string | undefined; readonly lines: readonly Line[] }[];
   readonly resources: readonly Resources[];
   readonly counts: readonly Counts[];
   readonly bytes: Bytes | undefined;
@@ -82,10 +85,12 @@ export function refusalOf(ratio: Ratio): string | undefined {
 
 export function linesOf(comparisons: readonly Comparison[], measured: readonly Measured[], counts: readonly Counts[]): Line[] {
   const named = new Map(measured.map((one) => [one.name, one]));
-  return comparisons.flatMap(({ name, of: [first, second], says, quantity = 'time', aim }) => {
+  return comparisons.flatMap(({ name, of: [first, second], relativeTo, says, quantity = 'time', aim }) => {
     const [a, b] = [named.get(first), named.get(second)];
     if (a === undefined || b === undefined) return [];
-    const ratio = ratioOf(a, b, quantity);
+    const others = relativeTo?.map((one) => named.get(one));
+    if (others?.includes(undefined) === true) return [];
+    const ratio = others === undefined ? ratioOf(a, b, quantity) : relativeRatio([a, b], others as [Measured, Measured], quantity);
     const refused = refusalOf(ratio);
     const known = refused === undefined ? ratio : undefined;
     const cost = counts.find((count) => count.case === name);
@@ -118,6 +123,7 @@ export function readable(result: Result): string {
     ),
     '',
     ...plainTable(competitorTable(result, (text) => text.replaceAll('`', ''))),
+    ...plainTable(settingTable(result)),
     ...refusals(result),
     'of one operation: SQL statements, store round trips (operations)',
     ...result.counts.map(
@@ -151,6 +157,7 @@ export function markdown(result: Result): string {
     ),
     '',
     ...markdownTable(competitorTable(result)),
+    ...markdownTable(settingTable(result)),
     ...refusals(result),
     '| one read | SQL | store round trips |',
     '|---|---|---|',
@@ -192,6 +199,24 @@ function competitorTable({ competitors: lines, resources }: Result, titled: (tit
     ];
   });
   return [head, ...rows.filter((cells) => cells.slice(1).some((cell) => cell !== ''))];
+}
+
+/** Each setting, against the others who look rows up there, and against the setting that it is compared with. */
+function settingTable({ settings }: Result): Cells {
+  if (settings.length === 0) return [];
+  const columns = Object.keys(settingColumns) as SettingColumn[];
+  return [
+    ['warm row of three columns by primary key, 64 in flight', ...columns.map((column) => settingColumns[column])],
+    ...settings.map(({ name, base, lines }) => [
+      base === undefined ? name : `${name} (base: ${base})`,
+      ...columns.map((column) => {
+        const line = lines.find((one) => one.name === settingLine(name, column));
+        // Against its base a setting has more throughput, or takes more time.
+        const says = column === 'own' || column === 'rawOwn' ? ` ${line?.says ?? ''}` : '';
+        return line === undefined ? '' : `${figures(line)}${says}${verdict(line)}`;
+      }),
+    ]),
+  ];
 }
 
 function resourceTable({ resources, microseconds }: Result): Cells {
@@ -237,8 +262,8 @@ function markdownTable([head, ...rows]: Cells): string[] {
 }
 
 /** Which ratios are not printed, and why. */
-function refusals({ ratios, competitors: lines }: Result): string[] {
-  const refused = [...ratios, ...lines].filter((line) => line.refused !== undefined);
+function refusals({ ratios, competitors: lines, settings }: Result): string[] {
+  const refused = [...ratios, ...lines, ...settings.flatMap((one) => one.lines)].filter((line) => line.refused !== undefined);
   return refused.length === 0 ? [] : ['No ratio, because the rounds lie too far apart:', ...refused.map((line) => `- ${line.name}: ${line.refused!}`), ''];
 }
 

@@ -1,8 +1,10 @@
 /** The tables that growth is measured on, and caches on them: many small rows, on servers of their own. */
+import assert from 'node:assert/strict';
 import { DataTypes, Sequelize, type Model, type ModelStatic } from 'sequelize';
 import { setupCache, withCache, type CacheManager, type FlashCache, type SetupOptions, type Store } from '../../../src/index.js';
 import { MemcachedStore, type MemcachedStoreOptions } from '../../../src/stores/memcached.js';
 import { ObservedStore } from '../../support/observed-store.js';
+import type { Subject } from '../competitors.js';
 import { createDatabase, type Database } from '../database.js';
 import { range } from '../places.js';
 
@@ -86,8 +88,7 @@ export function cacheItems(model: ModelStatic<Item>): Items {
   return model as Items;
 }
 
-/** Opens the database's tables that a process of its own reads. */
-export function openItems(url: string, tables: readonly string[], { servers, prefix, store, setup, observe }: Where) {
+function counting(url: string): { readonly sequelize: Sequelize; statements(): number } {
   let sent = 0;
   const sequelize = new Sequelize(url, {
     dialect: 'mysql',
@@ -96,11 +97,57 @@ export function openItems(url: string, tables: readonly string[], { servers, pre
     },
     pool: { max: 10, idle: 600_000 },
   });
+  return { sequelize, statements: () => sent };
+}
+
+/** Opens the database's tables that a process of its own reads. */
+export function openItems(url: string, tables: readonly string[], { servers, prefix, store, setup, observe }: Where) {
+  const { sequelize, statements } = counting(url);
   const models = tables.map((table) => cacheItems(defineItems(sequelize, table)));
   const { observed, chosen } = storeFor(servers, store, observe);
   const cache = setupCache(sequelize, { ...setup, store: chosen, prefix });
-  return { sequelize, models, cache, observed, statements: () => sent };
+  return { sequelize, models, cache, observed, statements };
 }
+
+/** The first rows of the table `items`, as competitors look them up. */
+export function itemSubject(url: string, prefix: string, rows: number): Subject & { close(): Promise<void> } {
+  const opened: { close(): Promise<unknown> }[] = [];
+  const open = () => {
+    const { sequelize, statements } = counting(url);
+    opened.push(sequelize);
+    return { sequelize, statements, model: defineItems(sequelize, 'items') };
+  };
+  return {
+    name: 'items',
+    prefix,
+    // In no order, so that neighbours in memory are not asked for together.
+    ids: range(1, rows).map((at) => anyOf(at, rows)),
+    plain: () => {
+      const { model, statements } = open();
+      return { model, statements };
+    },
+    cached: (store) => {
+      const { sequelize, model, statements } = open();
+      const { cache } = cacheItems(model);
+      opened.push(setupCache(sequelize, { store, prefix }));
+      return { get: (id) => cache.get({ id }), statements };
+    },
+    check: isItem,
+    async close() {
+      // Caches before the connections that they were set up on.
+      for (const one of opened.reverse()) await one.close();
+    },
+  };
+}
+
+/** @throws AssertionError if the answer is not this row */
+export function isItem(answer: unknown, id: number): void {
+  const row = answer as Item | null | undefined;
+  assert.ok(row?.id === id && row.name === nameOf(id), `a wrong answer for row ${String(id)}`);
+}
+
+/** Any row but in no order: a step that has no divisor in common with a power of ten. */
+export const anyOf = (at: number, rows: number): number => 1 + ((at * 618_033) % rows);
 
 function storeFor(servers: readonly string[], options: MemcachedStoreOptions = patient, observe = false): { chosen: Store; observed: ObservedStore | undefined } {
   const memcached = new MemcachedStore(servers, options);

@@ -4,7 +4,7 @@ import type { MemcachedProcess } from '../../support/memcached-process.js';
 import { median, ratioOfRounds, tooWide, type Ratio, type Rounds } from '../measure.js';
 import { statsOf } from '../memcached-stats.js';
 import { range } from '../places.js';
-import { startWorker, type Task, type Worker } from './worker.js';
+import { startWorker, type Order, type Report, type Task, type Worker } from './worker.js';
 
 /** Processes that read at the same time, against one alone. */
 export interface Together {
@@ -19,6 +19,22 @@ export interface Together {
   readonly serverCpu: number;
   /** Connections of one process to the server. */
   readonly connections: number;
+}
+
+/**
+ * Has all of them read at the same time.
+ * @returns the lookups of all together, how many in a second, and the processor time of each in microseconds
+ * @throws AssertionError if they sent SQL
+ */
+export async function readTogether(
+  workers: readonly Worker[],
+  order: Order & { readonly do: 'read' },
+): Promise<{ readonly lookups: number; readonly perSecond: number; readonly cpu: number }> {
+  const reports = await Promise.all(workers.map((worker) => worker.tell(order)));
+  assert.ok(reports.every(({ sql }) => sql === 0), 'warm lookups sent SQL');
+  const sum = (of: (report: Report) => number): number => reports.reduce((total, report) => total + of(report), 0);
+  const lookups = sum((report) => report.lookups);
+  return { lookups, perSecond: sum((report) => (report.lookups * 1000) / report.milliseconds), cpu: sum(({ cpu }) => cpu) / lookups };
 }
 
 /** Measures each number of processes in turn. */
@@ -38,14 +54,12 @@ export async function measureTogether(
       // Up in one round and down in the next.
       for (const size of round % 2 === 0 ? sizes : [...sizes].reverse()) {
         const cpuBefore = (await statsOf(server)).cpu;
-        const reports = await Promise.all(workers.slice(0, size).map((worker) => worker.tell({ do: 'read', milliseconds: plan.milliseconds })));
+        const { lookups, perSecond, cpu } = await readTogether(workers.slice(0, size), { do: 'read', milliseconds: plan.milliseconds });
         const serverCpu = (await statsOf(server)).cpu - cpuBefore;
-        assert.ok(reports.every(({ sql }) => sql === 0), 'warm lookups sent SQL');
         if (round < 0) continue;
-        const lookups = reports.reduce((sum, report) => sum + report.lookups, 0);
         const sample = samples.get(size)!;
-        sample.lookups.push(reports.reduce((sum, report) => sum + (report.lookups * 1000) / report.milliseconds, 0));
-        sample.cpu.push(reports.reduce((sum, report) => sum + report.cpu, 0) / lookups);
+        sample.lookups.push(perSecond);
+        sample.cpu.push(cpu);
         sample.serverCpu.push(serverCpu / lookups);
       }
     }

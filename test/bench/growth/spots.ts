@@ -5,7 +5,7 @@ import { countsOf, type Counts } from '../counts.js';
 import type { Case } from '../measure.js';
 import { range } from '../places.js';
 import { axes, type CurvePlan } from './curve.js';
-import { nameOf, smallRows, wideKeyOf, type Ground, type Item, type Items, type Side, type Where } from './ground.js';
+import { anyOf, isItem, nameOf, smallRows, wideKeyOf, type Ground, type Item, type Items, type Side, type Where } from './ground.js';
 
 /** How many of each there are. */
 export interface Sizes {
@@ -57,9 +57,6 @@ const caseOf = (spot: Spot, curve: string): string => `${curve}, ${String(spot.s
 
 const byId = (id: number): Key => ({ id });
 const byName = (id: number): Key => ({ name: nameOf(id) });
-
-/** Any row but in no order: a step that has no divisor in common with a power of ten. */
-const anyOf = (at: number, rows: number): number => 1 + ((at * 618_033) % rows);
 
 export function modelSpot(ground: Ground, count: number, where: Where, slot: number): Spot {
   const side = ground.items(range(0, count - 1).map((at) => `small${String(at)}`), where);
@@ -160,15 +157,10 @@ export async function fillRows({ side, size }: Spot, by: 'id' | 'name'): Promise
       const ids = range(next, Math.min(size, next + 499));
       next += 500;
       const rows = await model.cache.getMany(ids.map(keyOf));
-      for (const [at, id] of ids.entries()) isRow(rows[at], id);
+      for (const [at, id] of ids.entries()) isItem(rows[at], id);
     }
   };
   await Promise.all([loop(), loop()]);
-}
-
-function isRow(answer: unknown, id: number): void {
-  const row = answer as Item | null | undefined;
-  assert.ok(row?.id === id && row.name === nameOf(id), `a wrong answer for row ${String(id)}`);
 }
 
 /** The lookups of a spot; warms and checks them first. */
@@ -182,7 +174,7 @@ export async function lookupCases(spot: Spot): Promise<Case[]> {
         await Promise.all(
           range(from, Math.min(distinct, from + 400) - 1).map(async (at) => {
             const { model, key, id } = asked(at);
-            isRow(await model.cache.get(key), id);
+            isItem(await model.cache.get(key), id);
           }),
         );
       }
@@ -198,7 +190,7 @@ export async function lookupCases(spot: Spot): Promise<Case[]> {
         return model.cache.get(key);
       },
       check: (answer, at) => {
-        isRow(answer, asked(at).id);
+        isItem(answer, asked(at).id);
       },
       prepare: () => {
         sent = side.statements();

@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import type { Competitor, CompetitorName } from '../competitors.js';
 import { range } from '../places.js';
-import { nameOf, openItems, type Item } from './ground.js';
+import { anyOf, isItem, itemSubject, nameOf, openItems, type Item } from './ground.js';
 
 /** What a worker looks up, and where. */
 export interface Task {
@@ -16,8 +17,8 @@ export interface Task {
 
 /** What a worker can be told to do. */
 export type Order =
-  /** Looks rows up by id, 64 at a time, for so long. */
-  | { readonly do: 'read'; readonly milliseconds: number }
+  /** Looks rows up by id, 64 at a time, for so long. `by`: with what; this package where it is left out. */
+  | { readonly do: 'read'; readonly milliseconds: number; readonly by?: CompetitorName }
   /** Looks these rows up by name, 100 at a time. */
   | { readonly do: 'names'; readonly first: number; readonly count: number };
 
@@ -80,16 +81,25 @@ async function work({ url, servers, prefix, rows, maxHints }: Task): Promise<voi
   const side = openItems(url, ['items'], { servers, prefix, ...(maxHints === undefined ? {} : { setup: { maxHints } }) });
   const [model] = side.models;
   assert.ok(model !== undefined);
+  const compared = new Map<CompetitorName, Competitor>();
+  const subject = itemSubject(url, prefix, rows);
+  const open = async (name: CompetitorName): Promise<Competitor> => {
+    // Not before it is asked for: what all of them load is heap.
+    const { openCompetitor } = await import('../competitors.js');
+    const competitor = compared.get(name) ?? openCompetitor(name, subject, servers);
+    compared.set(name, competitor);
+    return competitor;
+  };
+  const ownGet = (id: number): Promise<unknown> => model.cache.get({ id });
   let next = process.pid;
-  const read = async (milliseconds: number): Promise<number> => {
+  const read = async (milliseconds: number, get: (id: number) => Promise<unknown>): Promise<number> => {
     const until = performance.now() + milliseconds;
     let done = 0;
     const loop = async (): Promise<void> => {
       while (performance.now() < until) {
         next += 1;
-        const id = 1 + ((next * 618_033) % rows);
-        const row = await model.cache.get({ id });
-        assert.ok(row.id === id && row.name === nameOf(id), `a wrong answer for row ${String(id)}`);
+        const id = anyOf(next, rows);
+        isItem(await get(id), id);
         done += 1;
       }
     };
@@ -107,10 +117,12 @@ async function work({ url, servers, prefix, rows, maxHints }: Task): Promise<voi
   const obey = async (order: Order): Promise<Report> => {
     const { gc } = globalThis;
     assert.ok(gc !== undefined, 'a worker needs --expose-gc');
-    const sql = side.statements();
+    const competitor = order.do === 'read' && order.by !== undefined ? await open(order.by) : undefined;
+    const statements = (): number => side.statements() + (competitor?.statements?.() ?? 0);
+    const sql = statements();
     const cpu = process.cpuUsage();
     const began = performance.now();
-    const lookups = order.do === 'read' ? await read(order.milliseconds) : await names(order.first, order.count);
+    const lookups = order.do === 'read' ? await read(order.milliseconds, competitor?.get ?? ownGet) : await names(order.first, order.count);
     const milliseconds = performance.now() - began;
     const { user, system } = process.cpuUsage(cpu);
     if (order.do === 'names') {
@@ -120,7 +132,7 @@ async function work({ url, servers, prefix, rows, maxHints }: Task): Promise<voi
         gc();
       }
     }
-    return { lookups, sql: side.statements() - sql, milliseconds, cpu: user + system, heap: process.memoryUsage().heapUsed };
+    return { lookups, sql: statements() - sql, milliseconds, cpu: user + system, heap: process.memoryUsage().heapUsed };
   };
   await model.cache.get({ id: 1 });
   process.on('message', (order: Order) => {
@@ -134,6 +146,8 @@ async function work({ url, servers, prefix, rows, maxHints }: Task): Promise<voi
   });
   process.on('disconnect', () => {
     void (async () => {
+      for (const competitor of compared.values()) await competitor.close?.();
+      await subject.close();
       await side.cache.close();
       await side.sequelize.close();
     })();
