@@ -45,7 +45,7 @@ const plan = {
 };
 if (!Number.isInteger(plan.rounds) || plan.rounds < 1) throw new Error(`--rounds must be a whole number from 1; it is '${String(flags.rounds)}'.`);
 /** Of processes that read at the same time. */
-const apart = { rounds: Math.min(plan.rounds, 9), milliseconds: flags.quick ? 200 : 400 };
+const apart = { rounds: Math.min(plan.rounds, 9), turns: flags.quick ? 1 : 4, milliseconds: flags.quick ? 100 : 150, warmUp: flags.quick ? 200 : 1500 };
 // More than lookups in flight: what is asked for twice in a tick is asked for once.
 const warmRows = flags.quick ? 1000 : 2000;
 const url = process.env.SEQUELIZE_FLASH_MYSQL_URL;

@@ -95,7 +95,12 @@ export function settingComparisons(settings: readonly Setting[]): Comparison[] {
 /** How long processes of their own are measured. */
 interface ApartPlan {
   readonly rounds: number;
+  /** Turns of every competitor within a round. */
+  readonly turns: number;
+  /** Of a turn. */
   readonly milliseconds: number;
+  /** Milliseconds, before the first round. */
+  readonly warmUp: number;
 }
 
 /** memcached servers, a table and the competitors of each setting. */
@@ -169,27 +174,35 @@ export class SettingBench {
     const apart = settings.flatMap((setting) => (setting.processes === undefined ? [] : [{ ...setting, processes: setting.processes }]));
     const [first] = apart;
     if (first === undefined) return [];
+    const names = ['get id', 'raw get', 'pipelined socket', 'findOne id'] as const;
     const workers: Worker[] = [];
     try {
       const task = { url: this.#ground.url, servers: this.#addresses(first), prefix: prefixOf(first), rows: first.rows };
       for (let started = 0; started < Math.max(...apart.map(({ processes }) => processes)); started += 1) workers.push(await startWorker(task));
-      const turns = (['get id', 'raw get', 'pipelined socket', 'findOne id'] as const).flatMap((by) =>
-        apart.map((setting) => ({ by, setting, time: [] as number[], cpu: [] as number[] })),
+      // Until every process has compiled it for speed; a statement is made of much more code.
+      for (const by of names) await readTogether(workers, { do: 'read', by, milliseconds: plan.warmUp * (by === 'findOne id' ? 4 : 1) });
+      const turns = names.flatMap((by) =>
+        apart.map((setting) => ({ by, setting, time: [] as number[][], cpu: [] as number[][] })),
       );
-      for (let round = -1; round < plan.rounds; round += 1) {
-        // Forth in one round and back in the next.
-        for (const { by, setting, time, cpu } of round % 2 === 0 ? turns : [...turns].reverse()) {
-          const together = await readTogether(workers.slice(0, setting.processes), { do: 'read', by, milliseconds: plan.milliseconds });
-          if (round < 0) continue;
-          time.push(1e6 / together.perSecond);
-          cpu.push(together.cpu);
+      for (let round = 0; round < plan.rounds; round += 1) {
+        for (const { time, cpu } of turns) {
+          time.push([]);
+          cpu.push([]);
+        }
+        for (let turn = 0; turn < plan.turns; turn += 1) {
+          // Forth in one turn and back in the next.
+          for (const { by, setting, time, cpu } of turn % 2 === 0 ? turns : [...turns].reverse()) {
+            const together = await readTogether(workers.slice(0, setting.processes), { do: 'read', by, milliseconds: plan.milliseconds });
+            time.at(-1)!.push(1e6 / together.perSecond);
+            cpu.at(-1)!.push(together.cpu);
+          }
         }
       }
       return turns.map(({ by, setting, time, cpu }) => ({
         name: caseIn(by, setting.name),
         inFlight,
         // A process does not note each of its lookups.
-        quantities: { time: time.map((value) => [value]), cpu: cpu.map((value) => [value]), p99: time.map(() => [NaN]) },
+        quantities: { time, cpu, p99: time.map((of) => of.map(() => NaN)) },
       }));
     } catch (error) {
       if (error instanceof assert.AssertionError) throw new Refused(`No ratio of several processes, because ${error.message}.`, { cause: error });

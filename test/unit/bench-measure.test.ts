@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { notFresh, numberOf, parseStats } from '../bench/memcached-stats.js';
-import { measure, percentile99, ratioOf, Refused, tooWide, type Case, type Measured } from '../bench/measure.js';
+import { measure, percentile99, ratioOf, Refused, relativeRatio, tooWide, type Case, type Measured } from '../bench/measure.js';
 import { linesOf, refusalOf } from '../bench/report.js';
 
 const measuredAs = (name: string, time: readonly (readonly number[])[], rest: Partial<Measured['quantities']> = {}): Measured => ({
@@ -35,6 +35,18 @@ describe('ratios of the benchmark', () => {
     const one = measuredAs('one', rounds(1, 1, 1, 1, 1));
     const { lowest, lowerQuartile, median, upperQuartile, highest } = ratioOf(measuredAs('many', rounds(5, 1, 4, 2, 3)), one);
     assert.deepEqual([lowest, lowerQuartile, median, upperQuartile, highest], [1, 2, 3, 4, 5]);
+  });
+
+  it('can be relative to another ratio, turn by turn', () => {
+    const [large, small] = [measuredAs('large', [[30, 12], [9, 8]]), measuredAs('small', [[10, 10], [3, 4]])];
+    const [rawLarge, rawSmall] = [measuredAs('raw large', [[20, 6], [6, 4]]), measuredAs('raw small', [[10, 10], [4, 8]])];
+    // 3 and 1.2 against 2 and 0.6; then 3 and 2 against 1.5 and 0.5.
+    const ratio = relativeRatio([large, small], [rawLarge, rawSmall]);
+    assert.deepEqual([ratio.lowest.toFixed(6), ratio.highest.toFixed(6)], ['1.750000', '3.000000']);
+    const comparison = { name: 'flat', of: ['large', 'small'], relativeTo: ['raw large', 'raw small'], says: 'times the time', aim: { most: 2 } } as const;
+    const [line] = linesOf([comparison], [large, small, rawLarge, rawSmall], []);
+    assert.deepEqual(line?.spread, [ratio.lowest, ratio.highest]);
+    assert.deepEqual(linesOf([comparison], [large, small, rawLarge], []), [], 'not without all four');
   });
 
   it('know their 99th percentile', () => {
