@@ -8,6 +8,7 @@
 import { EventEmitter } from 'node:events';
 import { DataTypes, Model, Sequelize } from 'sequelize';
 import type * as Flash from '../../src/index.js';
+import type { registryOf } from '../../src/caches/registry.js';
 import type { StoreError } from '../../src/errors.js';
 import type { Input, Op, Output, Reply, Settled, StoreOp } from './protocol-types.js';
 import { taskOf, type Columns, type Hands, type RowModel, type TaskName } from './tasks.js';
@@ -17,6 +18,7 @@ import { Tokens } from './texts.js';
 export interface Plugin {
   readonly setupCache: typeof Flash.setupCache;
   readonly withCache: typeof Flash.withCache;
+  readonly registryOf: typeof registryOf;
   readonly StoreTimeoutError: new (message: string) => StoreError;
 }
 
@@ -31,6 +33,8 @@ export interface ProcessSpec {
   readonly leaseWait: number;
   /** How often the writers' heartbeat may beat. */
   readonly heartbeats: number;
+  /** It has had so many misses that it places leases together with its looks. */
+  readonly missesLikely: boolean;
 }
 
 /** Seconds. */
@@ -138,7 +142,7 @@ export class LiveProcess {
       { sequelize, timestamps: false },
     );
     this.#plugin.withCache(Item, { keys: ['id', 'name'] });
-    const { inOrder, onStoreFailure, leaseWait } = this.#spec;
+    const { inOrder, onStoreFailure, leaseWait, missesLikely } = this.#spec;
     this.#flash = this.#plugin.setupCache(sequelize, {
       store: {
         name: 'model',
@@ -160,6 +164,7 @@ export class LiveProcess {
       onStoreFailure,
       leaseWait,
     });
+    if (missesLikely) for (const { counters } of this.#plugin.registryOf(Item).of(Item)?.simple ?? []) counters.missRate = 1;
     this.#hands = { sequelize, rows: Item as unknown as RowModel };
   }
 

@@ -10,5 +10,6 @@ export const builtSources = join(__dirname, '..', '..', 'src');
 
 export const pluginFrom = (folder: string): Plugin => ({
   ...(load(join(folder, 'index.js')) as Pick<Plugin, 'setupCache' | 'withCache'>),
+  ...(load(join(folder, 'caches', 'registry.js')) as Pick<Plugin, 'registryOf'>),
   ...(load(join(folder, 'errors.js')) as Pick<Plugin, 'StoreTimeoutError'>),
 });

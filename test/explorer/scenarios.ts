@@ -77,6 +77,21 @@ export const scenarios: readonly Scenario[] = [
     faults: ['crash', 'eviction'],
   },
   {
+    name: 'a writer and 2 readers that expect a miss, nothing stored yet',
+    processes: [[['save 1']], [['read 1']], [['read 1']]],
+    inOrder: true,
+    missesLikely: true,
+    faults: everyFault,
+  },
+  {
+    name: 'a writer and 2 readers that expect a miss, each of them wrong about it',
+    before: ['read 1'],
+    processes: [[['save 1']], [['read 1']], [['read 1']]],
+    inOrder: true,
+    missesLikely: true,
+    faults: everyFault,
+  },
+  {
     name: 'a writer that renews its markers',
     before: ['read 1'],
     processes: [[['save 1']], [['save 1']], [['read 1']]],
@@ -122,6 +137,22 @@ export const nameScenarios: readonly Scenario[] = [
     before: ['read a', 'save 1'],
     processes: [[['save 1']], [['read a']], [['read 1']]],
     inOrder: true,
+    faults: ['crash'],
+  },
+  {
+    name: 'a save between readers that expect a miss, by name and by id',
+    before: ['save 1'],
+    processes: [[['save 1']], [['read a']], [['read 1']]],
+    inOrder: true,
+    missesLikely: true,
+    faults: ['crash'],
+  },
+  {
+    name: 'a rename, and readers of both names that expect a miss',
+    before: ['read a'],
+    processes: [[['rename 1 to b']], [['read a']], [['read b']]],
+    inOrder: true,
+    missesLikely: true,
     faults: ['crash'],
   },
   {
@@ -173,6 +204,13 @@ export const largeScenarios: readonly Scenario[] = [
     processes: [[['save 1']], [['save 1']], [['read 1']], [['read 1']]],
     inOrder: true,
     faults: everyFault,
+  },
+  {
+    name: 'large: 2 writers and 2 readers that expect a miss, nothing stored yet',
+    processes: [[['save 1']], [['save 1']], [['read 1']], [['read 1']]],
+    inOrder: true,
+    missesLikely: true,
+    faults: ['crash'],
   },
   {
     name: 'large: 2 writers and a reader, 2 faults',

@@ -39,6 +39,8 @@ export interface Scenario {
   /** Milliseconds. @default 4, which is one wait of a reader for another one's fill */
   readonly leaseWait?: number;
   readonly heartbeats?: number;
+  /** Readers place leases together with their looks. */
+  readonly missesLikely?: boolean;
   /** What fresh processes read at the end. @default by every id and name */
   readonly questions?: readonly TaskName[];
 }
@@ -889,8 +891,8 @@ export class Forest {
     private readonly numbers?: Forest,
   ) {}
 
-  tree(threads: ProcessSpec['threads'], { inOrder, onStoreFailure = 'available', leaseWait = 4, heartbeats = 0 }: Scenario): ProcessTree {
-    const spec: ProcessSpec = { threads, inOrder, onStoreFailure, leaseWait, heartbeats };
+  tree(threads: ProcessSpec['threads'], { inOrder, onStoreFailure = 'available', leaseWait = 4, heartbeats = 0, missesLikely = false }: Scenario): ProcessTree {
+    const spec: ProcessSpec = { threads, inOrder, onStoreFailure, leaseWait, heartbeats, missesLikely };
     const which = JSON.stringify(spec);
     const known = this.#trees.get(which) ?? new ProcessTree(this.plugin, spec, this.#trees.size, this.merges);
     this.#trees.set(which, known);

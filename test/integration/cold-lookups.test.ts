@@ -1,0 +1,251 @@
+/**
+ * Lookups that miss: how often they wait for the store, that the answer does not wait for the fill, and
+ * that leases which are placed before it is known to be a miss do no harm.
+ */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import {
+  DataTypes,
+  Model,
+  type CreationOptional,
+  type InferAttributes,
+  type InferCreationAttributes,
+  type Sequelize,
+} from 'sequelize';
+import { withCache, type FlashCache, type ModelCache } from '../../src/index.js';
+import { leaseText, markerText, randomToken } from '../../src/entries/envelope.js';
+import { MemoryStore } from '../../src/stores/memory.js';
+import { StoreUnavailableError } from '../../src/errors.js';
+import type { Store, StoreReply, StoreToken } from '../../src/stores/store.js';
+import { backendNames, openBackend, type Backend, type BackendName } from '../support/backends.js';
+import { costing } from '../support/cost.js';
+import { holdFirst } from '../support/observed-store.js';
+
+class Item extends Model<InferAttributes<Item>, InferCreationAttributes<Item>> {
+  declare static readonly cache: ModelCache<Item, 'id' | 'slug'>;
+  declare id: CreationOptional<number>;
+  declare slug: string;
+  declare count: number;
+}
+
+function defineItem(sequelize: Sequelize): typeof Item {
+  const Own = class extends Item {};
+  Own.init(
+    {
+      id: { type: DataTypes.INTEGER, primaryKey: true, autoIncrement: true },
+      slug: { type: DataTypes.STRING(40), allowNull: false, unique: true },
+      count: { type: DataTypes.INTEGER, allowNull: false },
+    },
+    { sequelize, modelName: 'Item', tableName: 'items', timestamps: false },
+  );
+  withCache(Own, { keys: ['id', 'slug'] });
+  return Own;
+}
+
+const rows = 60;
+/** So many misses in a row, and the next one is thought to be likely. */
+const enough = 25;
+
+async function fillTable(Own: typeof Item): Promise<void> {
+  await Own.sync({ force: true });
+  await Own.bulkCreate(Array.from({ length: rows }, (_, at) => ({ id: at + 1, slug: `s${String(at + 1)}`, count: 0 })));
+}
+
+const oneAfterTheOther = async (from: number, to: number, read: (id: number) => Promise<unknown>): Promise<void> => {
+  for (let id = from; id <= to; id += 1) await read(id);
+};
+
+/** A database with the table, a cache on it, and nothing of its rows in the store. */
+interface Ground {
+  readonly backend: Backend;
+  readonly Own: typeof Item;
+  readonly cache: FlashCache;
+}
+
+async function onGround(name: BackendName, work: (ground: Ground) => Promise<void>, store?: Store): Promise<void> {
+  const backend = await openBackend(name, store === undefined ? {} : { store });
+  try {
+    const Own = defineItem(backend.sequelize);
+    await fillTable(Own);
+    const cache = backend.setup();
+    // The table's generation and epoch are there from now on.
+    await Own.cache.get({ slug: `s${String(rows)}` });
+    backend.store.moveAway();
+    await backend.store.quiet();
+    backend.reset();
+    await work({ backend, Own, cache });
+  } finally {
+    await backend.close();
+  }
+}
+
+for (const name of backendNames) {
+  describe(`lookups that miss, ${name}`, () => {
+    it('look, place a lease, ask the database, and answer', () =>
+      onGround(name, async ({ backend, Own }) => {
+        const row = await costing(backend, { sql: 1, rounds: 3, operations: { get: 2, add: 1, compareAndSwap: 1 } }, () => Own.cache.get({ id: 1 }));
+        assert.equal(row.slug, 's1');
+        await costing(backend, { sql: 0, rounds: 1, operations: { get: 1 } }, () => Own.cache.get({ id: 1 }));
+      }));
+
+    it('by another key lease the row after they have found it', () =>
+      onGround(name, async ({ backend, Own }) => {
+        const row = await costing(backend, { sql: 1, rounds: 4, operations: { get: 2, add: 2, compareAndSwap: 2 } }, () => Own.cache.get({ slug: 's1' }));
+        assert.equal(row.id, 1);
+        await costing(backend, { sql: 0, rounds: 1, operations: { get: 1 } }, () => Own.cache.get({ slug: 's1' }));
+        await costing(backend, { sql: 0, rounds: 1, operations: { get: 1 } }, () => Own.cache.get({ id: 1 }));
+      }));
+
+    it('place the lease with the look where misses are likely', () =>
+      onGround(name, async ({ backend, Own }) => {
+        await oneAfterTheOther(1, enough, (id) => Own.cache.get({ id }));
+        await costing(backend, { sql: 1, rounds: 2, operations: { get: 2, add: 1, compareAndSwap: 1 } }, () => Own.cache.get({ id: enough + 1 }));
+        // Hits make misses unlikely.
+        await oneAfterTheOther(1, enough, (id) => Own.cache.get({ id }));
+        await costing(backend, { sql: 1, rounds: 3, operations: { get: 2, add: 1, compareAndSwap: 1 } }, () => Own.cache.get({ id: enough + 2 }));
+      }));
+
+    it('by another key, too', () =>
+      onGround(name, async ({ backend, Own }) => {
+        const slug = (id: number): { slug: string } => ({ slug: `s${String(id)}` });
+        await oneAfterTheOther(1, enough, (id) => Own.cache.get(slug(id)));
+        await costing(backend, { sql: 1, rounds: 3, operations: { get: 3, add: 2, compareAndSwap: 2 } }, () => Own.cache.get(slug(enough + 1)));
+        await costing(backend, { sql: 0, rounds: 1, operations: { get: 1 } }, () => Own.cache.get(slug(enough + 1)));
+      }));
+
+    it('cost a hit one lease that is refused, where a miss was thought to be likely', () =>
+      onGround(name, async ({ backend, Own }) => {
+        await oneAfterTheOther(1, enough, (id) => Own.cache.get({ id }));
+        // Filled by another key, so that the row's entry was not read here.
+        await Own.cache.get({ slug: `s${String(enough + 1)}` });
+        await costing(backend, { sql: 0, rounds: 1, operations: { get: 2, add: 1 } }, () => Own.cache.get({ id: enough + 1 }));
+        await costing(backend, { sql: 0, rounds: 1, operations: { get: 1 } }, () => Own.cache.get({ id: enough + 1 }));
+      }));
+
+    it('are answered although the fill hangs, and a write that comes before it is not overwritten', () =>
+      onGround(name, async ({ backend, Own }) => {
+        const key = Own.cache.getKey({ id: 1 });
+        const hold = holdFirst(backend.store, (operation, of) => operation === 'compareAndSwap' && of === key);
+        const row = await Own.cache.get({ id: 1 });
+        await hold.reached;
+        await row.update({ count: 1 });
+        hold.release();
+        await backend.store.quiet();
+        assert.equal((await Own.cache.get({ id: 1 })).count, 1);
+      }));
+
+    it('are stored when close has resolved', () =>
+      onGround(name, async ({ backend, Own, cache }) => {
+        const key = Own.cache.getKey({ id: 1 });
+        const hold = holdFirst(backend.store, (operation, of) => operation === 'compareAndSwap' && of === key);
+        await Own.cache.get({ id: 1 });
+        await hold.reached;
+        const over = Symbol('over');
+        const closing = cache.close();
+        const first = await Promise.race([closing, new Promise((resolve) => setTimeout(resolve, 50, over))]);
+        assert.equal(first, over, 'close did not wait for the fill');
+        hold.release();
+        assert.equal(await closing, 0);
+        assert.equal(backend.store.count('compareAndSwap'), 1);
+      }));
+  });
+}
+
+/** Lets something happen right after a look at a key, before whatever was sent after the look. */
+class Interrupted implements Store {
+  readonly name = 'interrupted';
+  readonly maxValueBytes = 1_000_000;
+  readonly #store = new MemoryStore();
+  #key: string | undefined;
+  #then: (reply: StoreReply) => Promise<StoreReply> | StoreReply = (reply) => reply;
+
+  /** After the next look at this key; what it returns is what the look shows. */
+  afterLookAt(key: string, then: (reply: StoreReply) => Promise<StoreReply> | StoreReply): void {
+    this.#key = key;
+    this.#then = then;
+  }
+
+  async get(keys: readonly string[]): Promise<StoreReply> {
+    const looking = this.#store.get(keys);
+    if (this.#key === undefined || !keys.includes(this.#key)) return looking;
+    this.#key = undefined;
+    // A memory store has answered by now.
+    return this.#then(await Promise.resolve(looking));
+  }
+
+  add(key: string, value: string, ttlSeconds: number): Promise<boolean> {
+    return this.#store.add(key, value, ttlSeconds);
+  }
+
+  compareAndSwap(key: string, value: string, token: StoreToken, ttlSeconds: number): Promise<boolean> {
+    return this.#store.compareAndSwap(key, value, token, ttlSeconds);
+  }
+
+  compareAndDelete(key: string, token: StoreToken): Promise<boolean> {
+    return this.#store.compareAndDelete(key, token);
+  }
+
+  delete(key: string): Promise<boolean> {
+    return this.#store.delete(key);
+  }
+
+  inOrder(): boolean {
+    return true;
+  }
+
+  close(): Promise<void> {
+    return this.#store.close();
+  }
+}
+
+describe('leases that are placed with the look', () => {
+  const likely = enough + 1;
+  const onLikely = (work: (ground: Ground, store: Interrupted, key: string) => Promise<void>): Promise<void> => {
+    const store = new Interrupted();
+    return onGround(
+      'sqlite',
+      async (ground) => {
+        await oneAfterTheOther(1, enough, (id) => ground.Own.cache.get({ id }));
+        await work(ground, store, ground.Own.cache.getKey({ id: likely }));
+      },
+      store,
+    );
+  };
+  const standing = async (store: Store, key: string): Promise<string | undefined> => (await store.get([key])).items.get(key)?.value;
+
+  it('leave another reader’s lease alone, and wait for its fill', () =>
+    onLikely(async ({ backend, Own }, store, key) => {
+      const lease = leaseText();
+      await store.add(key, lease, 10);
+      const reading = Own.cache.get({ id: likely });
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      assert.equal(await standing(store, key), lease);
+      const { items } = await store.get([key]);
+      await store.compareAndDelete(key, items.get(key)!.token);
+      assert.equal((await reading).id, likely);
+      assert.match((await standing(store, key)) ?? '', /^V/);
+      assert.equal(backend.sql.filter((sql) => sql.includes(`= ${String(likely)}`)).length, 1);
+    }));
+
+  it('leave a writer’s marker alone, whose row is then answered and not stored', () =>
+    onLikely(async ({ Own }, store, key) => {
+      const marker = markerText([randomToken()]);
+      await store.add(key, marker, 10);
+      assert.equal((await Own.cache.get({ id: likely })).id, likely);
+      assert.equal(await standing(store, key), marker);
+    }));
+
+  it('are taken back where the look says that nothing can be stored', () =>
+    onLikely(async ({ Own, cache }, store, key) => {
+      const before = cache.stats().Item?.['Item(id)']?.bypasses ?? -1;
+      store.afterLookAt(key, ({ items, failures }) => {
+        const generation = [...items.keys()].find((one) => one.includes(':g:'));
+        assert.ok(generation !== undefined);
+        return { items: new Map(), failures: new Map([...failures, [generation, new StoreUnavailableError('the other server is down')]]) };
+      });
+      assert.equal((await Own.cache.get({ id: likely })).id, likely);
+      await new Promise(setImmediate);
+      assert.equal(cache.stats().Item?.['Item(id)']?.bypasses, before + 1);
+      assert.equal(await standing(store, key), undefined);
+    }));
+});
