@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { betweenMarkers } from '../bench/growth/page.js';
+import { betweenMarkers, chartsOf, markdown, type GrowthResult } from '../bench/growth/page.js';
+import { growthOf, type LongRun } from '../bench/growth/processes.js';
 import { svgOf, ticksTo, type Chart } from '../bench/growth/svg.js';
 
 const chart: Chart = {
@@ -92,5 +93,62 @@ describe('betweenMarkers', () => {
     for (const page of ['', '<!-- growth -->', '<!-- /growth --> <!-- growth -->', '<!-- growth --><!-- growth --><!-- /growth -->']) {
       assert.throws(() => betweenMarkers(page, 'new'), /once and in this order/, page);
     }
+  });
+});
+
+/** A process whose heap was so large, in MB, after so many million lookups. */
+const longRun = (...megabytes: readonly (readonly [millions: number, size: number])[]): LongRun => ({
+  rows: 100_000,
+  after: megabytes.map(([millions, size]) => ({ lookups: millions * 1e6, bytes: size * 1e6 })),
+  seconds: 120,
+});
+
+describe('the heap over ten million lookups', () => {
+  it('has grown by what it is larger than after two million, whatever came before and between', () => {
+    const growth = growthOf(longRun([0.1, 20], [2, 50], [6, 90], [10, 50.5]));
+    assert.equal(growth?.bytes, 500_000);
+    assert.equal(growth.share, 0.01);
+    assert.equal(growth.met, true);
+  });
+
+  it('is not to grow by a megabyte, nor by a twentieth', () => {
+    assert.equal(growthOf(longRun([2, 50], [10, 51]))?.met, false);
+    assert.equal(growthOf(longRun([2, 10], [10, 10.6]))?.met, false);
+    assert.equal(growthOf(longRun([2, 10], [10, 10.4]))?.met, true);
+    assert.equal(growthOf(longRun([2, 50], [10, 40]))?.met, true);
+  });
+
+  it('is not judged where there were fewer lookups', () => {
+    assert.equal(growthOf(longRun([0.1, 20], [2, 50])), undefined);
+  });
+});
+
+describe('a page of one part', () => {
+  const result = (longRuns: readonly LongRun[]): GrowthResult => ({
+    date: '2026-01-01',
+    command: "npm run growth -- --only 'long run'",
+    machine: { cpu: 'a processor', cores: 2, node: 'v20', platform: 'linux', database: 'MariaDB', flushLogAtCommit: '1', memcached: '1.6' },
+    rounds: 15,
+    minutes: 3,
+    curves: [],
+    counts: [],
+    weights: [],
+    together: [],
+    connections: [],
+    heaps: [],
+    longRuns,
+    lost: undefined,
+  });
+
+  it('says by how much the heap grew, and whether that is nothing', () => {
+    const page = markdown(result([longRun([2, 50], [10, 50.25]), { ...longRun([2, 40], [10, 48]), rows: 1000 }]), []);
+    assert.match(page, /\| lookups \| 100,000 rows, 120 s \| 1,000 rows, 120 s \|/);
+    assert.match(page, /\| 10,000,000 \| 50\.25 \| 48\.00 \|/);
+    assert.match(page, /\| growth from 2,000,000 to 10,000,000; aim: less than 1\.0 MB and 5 % \| 0\.25 MB, 0\.5 %: met \| 8\.00 MB, 20\.0 %: NOT MET \|/);
+  });
+
+  it('has no other tables and no charts', () => {
+    assert.equal(Array.from(markdown(result([longRun([0.1, 20])]), []).matchAll(/^\|---/gm)).length, 1);
+    assert.deepEqual(chartsOf(result([longRun([0.1, 20])])), []);
   });
 });

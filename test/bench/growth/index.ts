@@ -4,6 +4,7 @@
  *   -- --quick               small sizes and few rounds: whether it runs, and nothing to rely on
  *   -- --json                one JSON object on stdout, and nothing else there
  *   -- --write docs/scaling  charts into docs/scaling/, tables into docs/scaling.md between its markers
+ *   -- --only heap,lost      only these parts: curves, processes, heap, long run, lost server; not with --write
  *   -- --rounds 5
  *
  * All points of all curves are measured in turn, in small slices, as ratios to the first of their
@@ -20,10 +21,10 @@ import { statsOf } from '../memcached-stats.js';
 import { range } from '../places.js';
 import { machineOf } from '../report.js';
 import { axes, curveOf } from './curve.js';
-import { openGround, type Ground } from './ground.js';
-import { measureLostServer } from './lost-server.js';
+import { openGround, smallRows, type Ground } from './ground.js';
+import { measureLostServer, type Lost } from './lost-server.js';
 import { betweenMarkers, chartsOf, markdown, readable, type Connections, type GrowthResult, type Weight } from './page.js';
-import { measureHeap, measureTogether } from './processes.js';
+import { measureHeap, measureLongRun, measureTogether, type Heap, type LongRun, type Together } from './processes.js';
 import {
   cacheSpot,
   countSpot,
@@ -46,6 +47,7 @@ const { values: flags } = parseArgs({
     quick: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     write: { type: 'string' },
+    only: { type: 'string' },
     rounds: { type: 'string' },
   },
 });
@@ -56,11 +58,25 @@ const sizes: Sizes = flags.quick
 const rounds = flags.rounds === undefined ? (flags.quick ? 3 : 15) : Number(flags.rounds);
 if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds must be a whole number from 1; it is '${String(flags.rounds)}'.`);
 const warmUp = flags.quick ? 1 : 2;
+const parts = ['curves', 'processes', 'heap', 'long run', 'lost server'] as const;
+type Part = (typeof parts)[number];
+const words = flags.only?.split(',').map((word) => word.trim().toLowerCase()).filter((word) => word !== '') ?? [];
+const wanted: readonly Part[] = parts.filter((part) => words.length === 0 || words.some((word) => part.includes(word)));
+if (wanted.length === 0) throw new Error(`No part is named like '${words.join("' or '")}'. They are: ${parts.join(', ')}.`);
+if (flags.write !== undefined && wanted.length < parts.length) throw new Error('A page is written as a whole: --write does not go with --only.');
+/** After how many lookups the heap is weighed, and of how many rows. */
+const longRuns = flags.quick
+  ? { rows: [1000, 100], marks: [2000, 10_000, 20_000] }
+  : { rows: [100_000, 1000], marks: [100_000, 1_000_000, 2_000_000, 4_000_000, 6_000_000, 8_000_000, 10_000_000] };
 /** Writes take much longer. */
 const plans = {
   lookups: { rounds, warmUp, turns: flags.quick ? 2 : 8 },
   writes: { rounds, warmUp, turns: flags.quick ? 2 : 4 },
 } satisfies Readonly<Record<string, Plan>>;
+const most = Math.max(...sizes.rows);
+/** Which of the caches these parts look into. */
+const processRows = sizes.rows.find((rows) => rows >= 10_000) ?? most;
+const longRunRows = sizes.rows.find((rows) => rows >= longRuns.rows[0]!) ?? most;
 const mysql = process.env.SEQUELIZE_FLASH_MYSQL_URL;
 if (mysql === undefined) throw new Error('Run this with npm run growth, which provides servers.');
 
@@ -98,35 +114,110 @@ const evictionsOf = async (servers: readonly MemcachedProcess[]): Promise<string
 };
 
 async function run(ground: Ground, server: (memoryMb?: number) => Promise<MemcachedProcess>): Promise<GrowthResult> {
-  const most = Math.max(...sizes.rows);
   const models = Math.max(...sizes.models);
-  say(`${most.toLocaleString('en')} rows and ${String(models)} small tables …`);
-  await ground.fill(most, models);
-
-  // Servers of their own for each number of rows: what is measured is the cache of that size.
+  const caches = sizes.rows.filter(isNeeded);
+  const rowsInTable = Math.max(smallRows, ...caches);
+  say(`${rowsInTable.toLocaleString('en')} rows and ${String(models)} small tables …`);
+  await ground.fill(rowsInTable, models);
+  const rowSpots: RowSpot[] = [];
   const weights: Weight[] = [];
-  const rowSpots: { spot: Spot; server: MemcachedProcess; prefix: string }[] = [];
-  for (const rows of sizes.rows) {
-    const own = await server(rows > 100_000 ? 2048 : 256);
-    const prefix = `rows${String(rows)}`;
-    const spot = rowSpot(ground, rows, { servers: [own.address], prefix });
-    const weigh = async (entries: Weight['entries']): Promise<void> => {
-      const { items, bytes, allocated } = await statsOf(own);
-      assert.ok(items >= rows * (entries === 'row' ? 1 : 2), `${String(items)} entries of ${String(rows)} rows`);
-      weights.push({ rows, entries, items, bytes, allocated });
-    };
-    // By name both entries are made at once; the smaller caches tell what the rows alone are.
-    if (rows < most || rows < 100_000) {
-      await fillRows(spot, 'id');
-      await weigh('row');
-    }
-    await fillRows(spot, 'name');
-    await weigh('both');
-    rowSpots.push({ spot, server: own, prefix });
-    say(`${rows.toLocaleString('en')} rows are in a cache`);
+  for (const rows of caches) rowSpots.push(await fillCache(ground, rows, server, weights));
+  const shared = await server(256);
+  const { curves, counts } = wanted.includes('curves') ? await measureCurves(ground, rowSpots, shared, server) : { curves: [], counts: [] };
+
+  const taskOf = ({ spot, address, prefix }: RowSpot) => ({ url: ground.url, servers: [address], prefix, rows: spot.size });
+  const ofSize = (rows: number): RowSpot => rowSpots.find(({ spot }) => spot.size === rows)!;
+  let together: Together[] = [];
+  if (wanted.includes('processes')) {
+    say('processes …');
+    const inAll = ofSize(processRows);
+    together = await measureTogether(sizes.processes, taskOf(inAll), inAll, { rounds: flags.quick ? 2 : 7, milliseconds: flags.quick ? 300 : 700 });
   }
 
-  const shared = await server(256);
+  let heaps: Heap[] = [];
+  if (wanted.includes('heap')) {
+    say('heap …');
+    // Nothing is timed, so they may run at the same time. Each row once, then half of them again.
+    heaps = await Promise.all([10_000, 100_000].map((maxHints) => measureHeap({ ...taskOf(ofSize(most)), maxHints }, most / 4, 6)));
+  }
+
+  let runs: LongRun[] = [];
+  if (wanted.includes('long run')) {
+    say(`${longRuns.marks.at(-1)!.toLocaleString('en')} lookups …`);
+    runs = await Promise.all(longRuns.rows.map((rows) => measureLongRun(taskOf(ofSize(longRunRows)), rows, longRuns.marks)));
+  }
+
+  const connections: Connections[] = [];
+  let lost: Lost | undefined;
+  if (wanted.includes('lost server')) {
+    say('a lost server …');
+    const three = [await server(), await server(), await server()];
+    for (const connectionsPerServer of [1, 4]) connections.push(await connectionsOf(ground, three, connectionsPerServer));
+    lost = await measureLostServer(ground, three, models, flags.quick ? 3 : 9);
+  }
+
+  const given = [...(flags.quick ? ['--quick'] : []), ...(flags.only === undefined ? [] : [`--only '${flags.only}'`])];
+  const version = /VERSION (\S+)/.exec(await shared.command('version\r\n'))?.[1] ?? 'unknown';
+  return {
+    date: new Date().toISOString().slice(0, 10),
+    command: ['npm run growth', ...(given.length === 0 ? [] : ['--', ...given])].join(' '),
+    machine: machineOf(ground.server, version),
+    rounds,
+    minutes: (performance.now() - began) / 60_000,
+    curves,
+    counts,
+    weights,
+    together,
+    connections,
+    heaps,
+    longRuns: runs,
+    lost,
+  };
+}
+
+/** A cache of so many rows, on a server of its own: what is measured is the cache of that size. */
+interface RowSpot {
+  readonly spot: Spot;
+  readonly address: string;
+  readonly prefix: string;
+}
+
+function isNeeded(rows: number): boolean {
+  return (
+    wanted.includes('curves') ||
+    (wanted.includes('processes') && rows === processRows) ||
+    (wanted.includes('heap') && rows === most) ||
+    (wanted.includes('long run') && rows === longRunRows)
+  );
+}
+
+/** Fills one, and weighs what memcached holds then. */
+async function fillCache(ground: Ground, rows: number, server: (memoryMb?: number) => Promise<MemcachedProcess>, weights: Weight[]): Promise<RowSpot> {
+  const own = await server(rows > 100_000 ? 2048 : 256);
+  const prefix = `rows${String(rows)}`;
+  const spot = rowSpot(ground, rows, { servers: [own.address], prefix });
+  const weigh = async (entries: Weight['entries']): Promise<void> => {
+    const { items, bytes, allocated } = await statsOf(own);
+    assert.ok(items >= rows * (entries === 'row' ? 1 : 2), `${String(items)} entries of ${String(rows)} rows`);
+    weights.push({ rows, entries, items, bytes, allocated });
+  };
+  // By name both entries are made at once; the smaller caches tell what the rows alone are.
+  if (rows < most || rows < 100_000) {
+    await fillRows(spot, 'id');
+    await weigh('row');
+  }
+  await fillRows(spot, 'name');
+  await weigh('both');
+  say(`${rows.toLocaleString('en')} rows are in a cache`);
+  return { spot, address: own.address, prefix };
+}
+
+async function measureCurves(
+  ground: Ground,
+  rowSpots: readonly RowSpot[],
+  shared: MemcachedProcess,
+  server: () => Promise<MemcachedProcess>,
+): Promise<Pick<GrowthResult, 'curves' | 'counts'>> {
   const clusters = new Map<number, string[]>();
   const cluster: MemcachedProcess[] = [];
   for (const count of sizes.servers) {
@@ -145,7 +236,7 @@ async function run(ground: Ground, server: (memoryMb?: number) => Promise<Memcac
 
   say('counting …');
   const counts: CountRange[] = [];
-  const observed = rowSpots.map(({ spot, server: { address }, prefix }) => rowSpot(ground, spot.size, { servers: [address], prefix, observe: true }));
+  const observed = rowSpots.map(({ spot, address, prefix }) => rowSpot(ground, spot.size, { servers: [address], prefix, observe: true }));
   for (const spot of [...grown(true), ...observed]) counts.push(...(await countSpot(spot)));
   areConstant(counts);
 
@@ -160,39 +251,7 @@ async function run(ground: Ground, server: (memoryMb?: number) => Promise<Memcac
       measured.push(...(await measure(cases, plans[kind])));
     }
   }
-  const curves = plansOf(spots).map((one) => curveOf(one, measured));
-
-  say('processes …');
-  const inAll = rowSpots.find(({ spot }) => spot.size >= 10_000) ?? rowSpots[0]!;
-  const taskOf = ({ spot, server: { address }, prefix }: typeof inAll) => ({ url: ground.url, servers: [address], prefix, rows: spot.size });
-  const together = await measureTogether(sizes.processes, taskOf(inAll), inAll.server, { rounds: flags.quick ? 2 : 7, milliseconds: flags.quick ? 300 : 700 });
-
-  say('heap …');
-  const largest = rowSpots.at(-1)!;
-  // Nothing is timed, so they may run at the same time. Each row once, then half of them again.
-  const heaps = await Promise.all([10_000, 100_000].map((maxHints) => measureHeap({ ...taskOf(largest), maxHints }, largest.spot.size / 4, 6)));
-
-  say('a lost server …');
-  const three = [await server(), await server(), await server()];
-  const connections: Connections[] = [];
-  for (const connectionsPerServer of [1, 4]) connections.push(await connectionsOf(ground, three, connectionsPerServer));
-  const lost = await measureLostServer(ground, three, models, flags.quick ? 3 : 9);
-
-  const version = /VERSION (\S+)/.exec(await shared.command('version\r\n'))?.[1] ?? 'unknown';
-  return {
-    date: new Date().toISOString().slice(0, 10),
-    command: `npm run growth${flags.quick ? ' -- --quick' : ''}`,
-    machine: machineOf(ground.server, version),
-    rounds,
-    minutes: (performance.now() - began) / 60_000,
-    curves,
-    counts,
-    weights,
-    together,
-    connections,
-    heaps,
-    lost,
-  };
+  return { curves: plansOf(spots).map((one) => curveOf(one, measured)), counts };
 }
 
 /**

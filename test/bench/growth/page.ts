@@ -3,7 +3,7 @@ import type { Ratio } from '../measure.js';
 import type { Result as BenchResult } from '../report.js';
 import { axes, lostShare, type Curve, type Point } from './curve.js';
 import type { Lost } from './lost-server.js';
-import type { Heap, Together } from './processes.js';
+import { growthOf, longRunFrom, longRunTo, noGrowth, type Heap, type LongRun, type Together } from './processes.js';
 import type { CountRange } from './spots.js';
 import type { Chart } from './svg.js';
 
@@ -38,7 +38,9 @@ export interface GrowthResult {
   readonly together: readonly Together[];
   readonly connections: readonly Connections[];
   readonly heaps: readonly Heap[];
-  readonly lost: Lost;
+  readonly longRuns: readonly LongRun[];
+  /** Undefined where only other parts were asked for; what else was not is empty. */
+  readonly lost: Lost | undefined;
 }
 
 /** memcached takes memory by the page: of fewer rows that says nothing. */
@@ -108,24 +110,28 @@ export function chartsOf({ curves, together, heaps }: GrowthResult): { readonly 
     ...(lookups.length === 0
       ? []
       : [{ file: 'processes.svg', chart: { title: 'Lookups a second of all processes together', x: 'processes', y: 'times one process', lines: [{ name: 'get by id', points: lookups }] } }]),
-    {
-      file: 'heap.svg',
-      chart: {
-        title: 'Heap of a process after lookups of different keys',
-        x: 'lookups',
-        y: 'MB',
-        lines: heaps.map(({ maxHints, after }) => ({
-          name: `maxHints ${whole(maxHints)}`,
-          points: after.map(({ lookups: at, bytes }) => [at, bytes / 1e6] as const),
-        })),
-      },
-    },
+    ...(heaps.length === 0
+      ? []
+      : [
+          {
+            file: 'heap.svg',
+            chart: {
+              title: 'Heap of a process after lookups of different keys',
+              x: 'lookups',
+              y: 'MB',
+              lines: heaps.map(({ maxHints, after }) => ({
+                name: `maxHints ${whole(maxHints)}`,
+                points: after.map(({ lookups: at, bytes }) => [at, bytes / 1e6] as const),
+              })),
+            },
+          },
+        ]),
   ];
 }
 
 function tablesOf(result: GrowthResult): Table[] {
-  const { curves, counts, weights, together, connections, heaps, lost } = result;
-  return [
+  const { curves, counts, weights, together, connections, heaps, longRuns, lost } = result;
+  const tables: Table[] = [
     {
       title: 'Cost of an operation as something grows: times the first point, median (lowest–highest)',
       head: ['operation', 'what grows', 'how many', 'time', 'processor time of the process', 'here, in µs: time, processor time'],
@@ -189,19 +195,47 @@ function tablesOf(result: GrowthResult): Table[] {
       head: ['lookups', ...heaps.map(({ maxHints }) => `maxHints ${whole(maxHints)}`)],
       rows: (heaps[0]?.after ?? []).map(({ lookups }, at) => [whole(lookups), ...heaps.map(({ after }) => tenths(after[at]?.bytes ?? NaN))]),
     },
-    {
-      title: `One of ${String(lost.servers)} servers stopped (SIGSTOP), ${whole(lost.lookups)} rows of ${whole(lost.models)} models, timeoutMs ${String(lost.timeoutMs)}, ${String(lost.outages)} outages`,
-      head: ['what', 'measured (lowest–highest)'],
-      rows: [
-        [`lookups that asked the database (expected: ${percent(lostShare(lost.servers))})`, `${percent(lost.share.mean)} (${percent(lost.share.lowest)}–${percent(lost.share.highest)})`],
-        ['models of which all lookups did', `${String(lost.wholeTables.lowest)}–${String(lost.wholeTables.highest)} of ${String(lost.models)}`],
-        ['of the first 64 lookups, made at once: how many waited for the deadline', `${String(lost.waited.lowest)}–${String(lost.waited.highest)}`],
-        ['until all of them were answered', `${whole(Math.round(lost.firstMs))} ms`],
-        ...lost.ratios.map(({ name, ratio, spread }) => [name, `${ratioText(ratio, spread)} times the time`]),
-      ],
-    },
-    arithmeticOf(result),
+    longRunTable(longRuns),
+    ...(lost === undefined ? [] : [lostTable(lost)]),
+    // Sums of figures of all parts.
+    ...(lost === undefined || weights.length === 0 ? [] : [arithmeticOf(result)]),
   ];
+  return tables.filter(({ rows }) => rows.length > 0);
+}
+
+/** The heap after each number of lookups, and whether it grew. */
+function longRunTable(runs: readonly LongRun[]): Table {
+  const grown = runs.map(growthOf);
+  const aim = `less than ${tenths(noGrowth.bytes)} MB and ${percent(noGrowth.share)}`;
+  return {
+    title: 'Heap of a process after very many warm lookups by id of the same rows over and over, in MB',
+    head: ['lookups', ...runs.map(({ rows, seconds }) => `${whole(rows)} rows, ${seconds.toFixed(0)} s`)],
+    rows: [
+      ...(runs[0]?.after ?? []).map(({ lookups }, at) => [whole(lookups), ...runs.map(({ after }) => hundredths(after[at]?.bytes ?? NaN))]),
+      ...(grown.every((one) => one === undefined)
+        ? []
+        : [
+            [
+              `growth from ${whole(longRunFrom)} to ${whole(longRunTo)}; aim: ${aim}`,
+              ...grown.map((one) => (one === undefined ? '' : `${hundredths(one.bytes)} MB, ${(one.share * 100).toFixed(1)} %: ${one.met ? 'met' : 'NOT MET'}`)),
+            ],
+          ]),
+    ],
+  };
+}
+
+function lostTable(lost: Lost): Table {
+  return {
+    title: `One of ${String(lost.servers)} servers stopped (SIGSTOP), ${whole(lost.lookups)} rows of ${whole(lost.models)} models, timeoutMs ${String(lost.timeoutMs)}, ${String(lost.outages)} outages`,
+    head: ['what', 'measured (lowest–highest)'],
+    rows: [
+      [`lookups that asked the database (expected: ${percent(lostShare(lost.servers))})`, `${percent(lost.share.mean)} (${percent(lost.share.lowest)}–${percent(lost.share.highest)})`],
+      ['models of which all lookups did', `${String(lost.wholeTables.lowest)}–${String(lost.wholeTables.highest)} of ${String(lost.models)}`],
+      ['of the first 64 lookups, made at once: how many waited for the deadline', `${String(lost.waited.lowest)}–${String(lost.waited.highest)}`],
+      ['until all of them were answered', `${whole(Math.round(lost.firstMs))} ms`],
+      ...lost.ratios.map(({ name, ratio, spread }) => [name, `${ratioText(ratio, spread)} times the time`]),
+    ],
+  };
 }
 
 /** What follows for sizes that were not measured. The sums are written out. */
@@ -244,6 +278,8 @@ function arithmeticOf({ weights, together, heaps }: GrowthResult): Table {
   }
   return { title: 'Arithmetic with these figures', head: ['what', 'how much'], rows };
 }
+
+const hundredths = (bytes: number): string => (bytes / 1e6).toFixed(2);
 
 const tenths = (bytes: number): string => (bytes / 1e6).toFixed(1);
 

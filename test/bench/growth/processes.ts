@@ -1,6 +1,5 @@
 /** Processes that read at the same time, and what a process keeps after many lookups. */
 import assert from 'node:assert/strict';
-import type { MemcachedProcess } from '../../support/memcached-process.js';
 import { median, ratioOfRounds, tooWide, type Ratio, type Rounds } from '../measure.js';
 import { statsOf } from '../memcached-stats.js';
 import { range } from '../places.js';
@@ -41,7 +40,7 @@ export async function readTogether(
 export async function measureTogether(
   sizes: readonly number[],
   task: Task,
-  server: MemcachedProcess,
+  server: { readonly address: string },
   plan: { readonly rounds: number; readonly milliseconds: number },
 ): Promise<Together[]> {
   const before = (await statsOf(server)).connections;
@@ -103,4 +102,48 @@ export async function measureHeap(task: Task & { readonly maxHints: number }, pe
   } finally {
     await worker.stop();
   }
+}
+
+/** What a process keeps after very many lookups of the same rows, over and over. */
+export interface LongRun {
+  /** How many different rows. */
+  readonly rows: number;
+  /** After so many lookups, and a forced collection. */
+  readonly after: readonly { readonly lookups: number; readonly bytes: number }[];
+  readonly seconds: number;
+}
+
+/** Looks rows up by id, 64 at a time, in a process of its own, and weighs its heap after each of the numbers of lookups. */
+export async function measureLongRun(task: Task, rows: number, marks: readonly number[]): Promise<LongRun> {
+  const worker = await startWorker(task);
+  try {
+    const began = performance.now();
+    const after: { lookups: number; bytes: number }[] = [];
+    let lookups = 0;
+    for (const mark of marks) {
+      const report = await worker.tell({ do: 'ids', rows, count: mark - lookups });
+      assert.equal(report.sql, 0, 'warm lookups sent SQL');
+      lookups += report.lookups;
+      assert.equal(lookups, mark);
+      after.push({ lookups, bytes: report.heap });
+    }
+    return { rows, after, seconds: (performance.now() - began) / 1000 };
+  } finally {
+    await worker.stop();
+  }
+}
+
+/** From the one to the other number of lookups the heap is not to grow: everything that is kept is there before. */
+export const longRunFrom = 2_000_000;
+export const longRunTo = 10_000_000;
+/** What is less is noise: bytes, and share of the heap. */
+export const noGrowth = { bytes: 1_000_000, share: 0.05 } as const;
+
+/** How much it grew, and whether that is nothing; undefined where it was not looked up so often. */
+export function growthOf({ after }: LongRun): { readonly bytes: number; readonly share: number; readonly met: boolean } | undefined {
+  const [from, to] = [longRunFrom, longRunTo].map((lookups) => after.find((one) => one.lookups === lookups));
+  if (from === undefined || to === undefined) return undefined;
+  const bytes = to.bytes - from.bytes;
+  const share = bytes / from.bytes;
+  return { bytes, share, met: bytes < noGrowth.bytes && share < noGrowth.share };
 }

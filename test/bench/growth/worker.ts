@@ -20,7 +20,9 @@ export type Order =
   /** Looks rows up by id, 64 at a time, for so long. `by`: with what; this package where it is left out. */
   | { readonly do: 'read'; readonly milliseconds: number; readonly by?: CompetitorName }
   /** Looks these rows up by name, 100 at a time. */
-  | { readonly do: 'names'; readonly first: number; readonly count: number };
+  | { readonly do: 'names'; readonly first: number; readonly count: number }
+  /** Makes so many lookups by id of the first rows, over and over, 64 at a time. */
+  | { readonly do: 'ids'; readonly rows: number; readonly count: number };
 
 /** What a worker did. */
 export interface Report {
@@ -82,29 +84,34 @@ async function work({ url, servers, prefix, rows, maxHints }: Task): Promise<voi
   const [model] = side.models;
   assert.ok(model !== undefined);
   const compared = new Map<CompetitorName, Competitor>();
-  const subject = itemSubject(url, prefix, rows);
+  let subject: ReturnType<typeof itemSubject> | undefined;
   const open = async (name: CompetitorName): Promise<Competitor> => {
-    // Not before it is asked for: what all of them load is heap.
+    // Not before it is asked for: what all of them load is heap, and so are the numbers of the rows.
     const { openCompetitor } = await import('../competitors.js');
+    subject ??= itemSubject(url, prefix, rows);
     const competitor = compared.get(name) ?? openCompetitor(name, subject, servers);
     compared.set(name, competitor);
     return competitor;
   };
   const ownGet = (id: number): Promise<unknown> => model.cache.get({ id });
   let next = process.pid;
-  const read = async (milliseconds: number, get: (id: number) => Promise<unknown>): Promise<number> => {
-    const until = performance.now() + milliseconds;
+  /** Goes on while it may. */
+  const loop = async (of: number, get: (id: number) => Promise<unknown>, more: (done: number) => boolean): Promise<number> => {
     let done = 0;
-    const loop = async (): Promise<void> => {
-      while (performance.now() < until) {
+    const one = async (): Promise<void> => {
+      while (more(done)) {
         next += 1;
-        const id = anyOf(next, rows);
-        isItem(await get(id), id);
         done += 1;
+        const id = anyOf(next, of);
+        isItem(await get(id), id);
       }
     };
-    await Promise.all(Array.from({ length: 64 }, loop));
+    await Promise.all(Array.from({ length: 64 }, one));
     return done;
+  };
+  const read = (milliseconds: number, get: (id: number) => Promise<unknown>): Promise<number> => {
+    const until = performance.now() + milliseconds;
+    return loop(rows, get, () => performance.now() < until);
   };
   const names = async (first: number, count: number): Promise<number> => {
     for (let from = 0; from < count; from += 100) {
@@ -122,10 +129,15 @@ async function work({ url, servers, prefix, rows, maxHints }: Task): Promise<voi
     const sql = statements();
     const cpu = process.cpuUsage();
     const began = performance.now();
-    const lookups = order.do === 'read' ? await read(order.milliseconds, competitor?.get ?? ownGet) : await names(order.first, order.count);
+    const lookups =
+      order.do === 'read'
+        ? await read(order.milliseconds, competitor?.get ?? ownGet)
+        : order.do === 'names'
+          ? await names(order.first, order.count)
+          : await loop(order.rows, ownGet, (done) => done < order.count);
     const milliseconds = performance.now() - began;
     const { user, system } = process.cpuUsage(cpu);
-    if (order.do === 'names') {
+    if (order.do !== 'read') {
       // What the last lookups held is let go of in the turns after them.
       for (let pass = 0; pass < 3; pass += 1) {
         await new Promise(setImmediate);
@@ -147,7 +159,7 @@ async function work({ url, servers, prefix, rows, maxHints }: Task): Promise<voi
   process.on('disconnect', () => {
     void (async () => {
       for (const competitor of compared.values()) await competitor.close?.();
-      await subject.close();
+      await subject?.close();
       await side.cache.close();
       await side.sequelize.close();
     })();
