@@ -249,18 +249,24 @@ export class Competitors {
     }
   }
 
-  /**
-   * Brings the rows into every cache that the cases need, and compares every answer with the database's.
-   * @param ids some of the rows, where `fillMany` was called before @default all of them
-   */
-  async fillAndVerify(wanted: readonly Comparison[], ids = this.#subject.ids): Promise<void> {
+  /** Brings the rows into every cache that the cases need, and compares every answer with the database's. */
+  async fillAndVerify(wanted: readonly Comparison[]): Promise<void> {
+    await this.#compare(wanted, this.#subject.ids, true);
+  }
+
+  /** Compares answers with the database's, of rows that every cache has. */
+  async verify(wanted: readonly Comparison[], ids: readonly number[]): Promise<void> {
+    await this.#compare(wanted, ids, false);
+  }
+
+  async #compare(wanted: readonly Comparison[], ids: readonly number[], fill: boolean): Promise<void> {
     const { model } = this.#subject.plain();
     const names = new Set(this.#wanted(wanted).map(({ name }) => name));
     for (const chunk of chunksOf(ids, 50)) {
       const rows = new Map((await model.findAll({ where: { id: chunk } })).map((row) => [row.get('id') as number, row]));
       for (const name of names) {
         const competitor = this.#competitor(name);
-        await Promise.all(chunk.map((id) => competitor.fill?.(id, rows.get(id)!) ?? competitor.get(id)));
+        if (fill) await Promise.all(chunk.map((id) => competitor.fill?.(id, rows.get(id)!) ?? competitor.get(id)));
         const sent = competitor.statements?.();
         const answers = await Promise.all(chunk.map((id) => competitor.get(id)));
         if (competitor.statements?.() !== sent) throw new Refused(`No ratio, because warm lookups of '${name}' sent SQL.`);
