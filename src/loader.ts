@@ -412,7 +412,7 @@ export class Loader {
    * of the cache's last lookups were misses, and this process has not read the entry.
    */
   #isLikelyMiss({ cache, mode, page, key, id }: Lookup): boolean {
-    return mode === 'read' && page === undefined && cache.counters.missRate > likelyMiss && !this.#coherence.hasRead(key) && !this.#flights.has(id);
+    return mode === 'read' && page === undefined && cache.counters.missRate > likelyMiss && this.#coherence.knowsNothingOf(key) && !this.#flights.has(id);
   }
 
   /**
@@ -670,7 +670,7 @@ export class Loader {
       if (!lookup.counted) {
         lookup.counted = true;
         if (lookup.page !== undefined) lookup.page.missed = true;
-        lookup.cache.counters.noteMisses(lookup.waiters.length);
+        lookup.cache.counters.noteMisses(lookup.waiters.length, miss.seen.state === 'absent');
         publish('miss', () => ({ cache: lookup.cache.name, key: lookup.key }));
       }
       if (lookup.mode === 'cache-only') {
@@ -1053,6 +1053,8 @@ export class Loader {
       else await this.#fill({ ...load, target: key, lease: rowLease, generation: tableGeneration }, model.fingerprint, look, rows.get(key), cache);
     });
     const stored = Promise.all([list, last.stored]);
+    // So many operations under way leave no room for others: whoever asked for so much waits for them.
+    if (leases.size > longestPart) await stored;
     if (!quiet) return { stored };
     this.#listHints.set(lookup.id, { rowKeys: [...rows.keys()], epoch });
     // What the next one will look at.

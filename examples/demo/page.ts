@@ -11,6 +11,7 @@ export class Meter implements Store {
   /** Operations that are sent before one of them is answered are one round trip. */
   trips = 0;
   #isSending = false;
+  readonly #underWay = new Set<Promise<unknown>>();
 
   constructor(private readonly store: Store) {}
 
@@ -53,11 +54,18 @@ export class Meter implements Store {
   async #send<T>(answer: Promise<T>): Promise<T> {
     if (!this.#isSending) this.trips += 1;
     this.#isSending = true;
+    this.#underWay.add(answer);
     try {
       return await answer;
     } finally {
       this.#isSending = false;
+      this.#underWay.delete(answer);
     }
+  }
+
+  /** Resolves when nothing is under way. */
+  async quiet(): Promise<void> {
+    while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
   }
 }
 
@@ -113,6 +121,8 @@ export class Page {
   async #run(code: () => Promise<unknown>, expected: Expected): Promise<{ readonly sql: number }> {
     const before = { sql: this.meter.sql, trips: this.meter.trips };
     const answer = describe(await code().catch(thrown));
+    // What an answer is stored with may be on its way still, and belongs to this step.
+    await this.meter.quiet();
     const cost = { sql: this.meter.sql - before.sql, trips: this.meter.trips - before.trips };
     this.#print(sourceOf(code), answer, cost);
     check(code, 'answer', answer, expected.answer);

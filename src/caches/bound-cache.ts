@@ -37,7 +37,7 @@ export class Counters {
   invalidations = 0;
   tableInvalidations = 0;
   outdated = 0;
-  /** Of the last lookups, how many were misses, from 0 to 1; the more recent, the more they count. */
+  /** Of the last lookups, how many found nothing stored, from 0 to 1; the more recent, the more they count. */
   missRate = 0;
 
   noteHits(lookups: number): void {
@@ -45,9 +45,10 @@ export class Counters {
     this.missRate -= this.missRate / memory;
   }
 
-  noteMisses(lookups: number): void {
+  /** @param wasAbsent nothing was stored: neither was something void, nor did the store not answer */
+  noteMisses(lookups: number, wasAbsent: boolean): void {
     this.misses += lookups;
-    this.missRate += (1 - this.missRate) / memory;
+    if (wasAbsent) this.missRate += (1 - this.missRate) / memory;
   }
 
   /** The counts as they are now. */

@@ -58,6 +58,9 @@ interface Reading {
   readonly weight: number;
 }
 
+/** Of a value that this process has stored and not read yet. */
+const unknownToken = '';
+
 /** What a reading takes beside its content: its key, its token, its place. */
 const readingBytes = 200;
 /** What decoded content takes for a character of its text. */
@@ -191,9 +194,9 @@ export class Coherence {
     return reading?.token === token ? reading.content : undefined;
   }
 
-  /** Whether this process has read a value under a key lately. */
-  hasRead(key: string): boolean {
-    return this.#recent.get(key) !== undefined;
+  /** Whether this process has neither read a value under a key lately, nor an invalidation of it to deliver. */
+  knowsNothingOf(key: string): boolean {
+    return this.#recent.get(key) === undefined && !this.#undelivered.has(key);
   }
 
   /**
@@ -333,6 +336,8 @@ export class Coherence {
   }
 
   async #swap(key: string, value: string, token: string, seconds: number): Promise<boolean> {
+    // There is a value now, as far as this process knows; its token is known to whoever reads it.
+    this.#recent.set(key, { token: unknownToken, content: undefined, weight: readingBytes });
     try {
       const filled = await this.#store.compareAndSwap(key, value, token, seconds);
       if (filled) publish('fill', () => ({ key, bytes: Buffer.byteLength(value) }));
@@ -448,6 +453,7 @@ export class Coherence {
     const reading = this.#recent.get(key);
     if (reading === undefined) return absent;
     this.#recent.delete(key);
+    if (reading.token === unknownToken) return absent;
     return { state: 'value', text: '', token: reading.token };
   }
 

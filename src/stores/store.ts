@@ -9,7 +9,8 @@
 
 /**
  * Opaque version of one stored value, unique per modification of its key (memcached's "cas
- * unique"). Valid only with the store that issued it.
+ * unique"): the same token under the same key says that it is the same value, which is then not read
+ * again. Valid only with the store that issued it.
  */
 export type StoreToken = string;
 

@@ -206,6 +206,8 @@ for (const name of backendNames) {
 
     it('RESET: the value is there again after the write, without a read', async () => {
       await new models.ResetSum(team).resolve();
+      // That it is stored is not what is waited for.
+      await backend.store.quiet();
       const reset = filled(`ResetSum:=${encodeURIComponent(team)}`);
       await add(10);
       await reset;
@@ -215,6 +217,7 @@ for (const name of backendNames) {
     it('RESET: of a row, and after a transaction', async () => {
       const row = await models.Player.findOne({ where: { team, points: 1 }, rejectOnEmpty: true });
       await new models.ResetPlayer(row.id).resolve();
+      await backend.store.quiet();
       const reset = filled(`:r:Players:=${String(row.id)}`);
       await backend.sequelize.transaction((transaction) => row.update({ points: 9 }, { transaction }));
       await reset;
@@ -240,6 +243,7 @@ for (const name of backendNames) {
       const row = await models.Player.findOne({ where: { team, points: 1 }, rejectOnEmpty: true });
       const read = async (): Promise<unknown> => [await new models.OffSum(team).resolve(), ((await new models.OffPlayer(row.id).resolve()) as unknown as Row).points];
       assert.deepEqual(await read(), [3, 1]);
+      await backend.store.quiet();
       // Those that are reset ask the database, behind the write's back.
       const reset = [filled(`:r:Players:=${String(row.id)}`), filled(`ResetSum:=${encodeURIComponent(team)}`)];
       await row.update({ points: 50 });

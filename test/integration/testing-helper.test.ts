@@ -69,11 +69,11 @@ describe('testCache', () => {
     open();
     assert.deepEqual(test.counts, none);
     const costs: [what: string, work: () => Promise<unknown>, expected: object][] = [
-      ['the table is new to the store', () => Book.cache.get({ id: two.id }), { gets: 2, adds: 2, swaps: 1, deletes: 0, roundTrips: 4 }],
-      ['cold, by id', () => Book.cache.get({ id: one.id }), { gets: 2, adds: 1, swaps: 1, deletes: 0, roundTrips: 4 }],
+      ['the table is new to the store', () => Book.cache.get({ id: two.id }), { gets: 2, adds: 2, swaps: 1, deletes: 0, roundTrips: 3 }],
+      ['cold, by id', () => Book.cache.get({ id: one.id }), { gets: 2, adds: 1, swaps: 1, deletes: 0, roundTrips: 3 }],
       ['warm, by id', () => Book.cache.get({ id: one.id }), { ...none, gets: 1, roundTrips: 1 }],
       ['two in one tick', () => Promise.all([one, two].map(({ id }) => Book.cache.get({ id }))), { ...none, gets: 1, roundTrips: 1 }],
-      ['cold, by another key', () => Book.cache.get({ isbn: '1' }), { gets: 2, adds: 3, swaps: 1, deletes: 0, roundTrips: 5 }],
+      ['cold, by another key', () => Book.cache.get({ isbn: '1' }), { gets: 2, adds: 3, swaps: 1, deletes: 0, roundTrips: 4 }],
       ['warm, by another key', () => Book.cache.get({ isbn: '1' }), { ...none, gets: 1, roundTrips: 1 }],
       ['a save', () => one.update({ title: 'Uno' }), { gets: 1, adds: 1, swaps: 1, deletes: 2, roundTrips: 2 }],
       ['a plain find', () => Book.findByPk(one.id), none],

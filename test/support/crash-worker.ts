@@ -252,6 +252,14 @@ class SteppedStore implements Store {
     return this.#store.close();
   }
 
+  /** Resolves when nothing is under way; never, if it was stopped. */
+  async settled(): Promise<void> {
+    for (let last: unknown; last !== this.#last; ) {
+      last = this.#last;
+      await last;
+    }
+  }
+
   #inTurn<T>(label: string, operate: () => Promise<T>): Promise<T> {
     const turn = this.#last.then(async () => {
       if (!this.#steps.reach(`before ${label}`)) await never;
@@ -327,9 +335,10 @@ async function obey(place: CrashPlace, order: CrashOrder): Promise<void> {
     return;
   }
   if (order.do === 'count') {
-    for (const { steps, act } of worlds) {
+    for (const { steps, store, act } of worlds) {
       steps.arm();
       await act();
+      await store.settled();
       send({ kind: 'steps', steps: steps.names });
     }
     return;
@@ -347,7 +356,9 @@ async function obey(place: CrashPlace, order: CrashOrder): Promise<void> {
       store.leaseSeconds = world?.leaseSeconds;
       steps.arm(world?.stopAt, over);
       await act();
-      // What goes on in the background comes too late to stop anything.
+      // An answer does not wait for what it is stored with.
+      await store.settled();
+      // What goes on in the background after that comes too late to stop anything.
       steps.arm();
       if (world?.stopAt !== undefined) missed.push(world);
       over();

@@ -65,6 +65,7 @@ export class ObservedStore implements Store {
     this.#rounds = 0;
     this.#roundsAnswered = 0;
     this.#era += 1;
+    this.#ticking = false;
     this.#intercepted = this.#interceptors.length > 0;
   }
 
@@ -146,8 +147,9 @@ export class ObservedStore implements Store {
     if (!this.#ticking) {
       this.#ticking = true;
       this.#roundTrips += 1;
+      const era = this.#era;
       setImmediate(() => {
-        this.#ticking = false;
+        if (era === this.#era) this.#ticking = false;
       });
     }
     for (const interceptor of this.#interceptors) await interceptor(operation, key);
