@@ -11,7 +11,7 @@ import type { Model, ModelStatic } from 'sequelize';
 import SequelizeSimpleCache from 'sequelize-simple-cache';
 import transparentCache from 'sequelize-transparent-cache';
 import MemcachedAdaptor from 'sequelize-transparent-cache-memcached';
-import type { Store } from '../../src/index.js';
+import type { SetupOptions, Store } from '../../src/index.js';
 import { MemcachedStore } from '../../src/stores/memcached.js';
 import { MemoryStore } from '../../src/stores/memory.js';
 import { casesOf, Refused, type Case, type Comparison, type Pace } from './measure.js';
@@ -42,7 +42,7 @@ export interface Subject {
   /** The model on a Sequelize instance of its own, without a cache, and how many statements that has sent. */
   plain(): { readonly model: ModelStatic<Model>; statements(): number };
   /** The same with this package's cache. */
-  cached(store: Store): { get(id: number): Promise<unknown>; statements(): number };
+  cached(store: Store, options?: SetupOptions): { get(id: number): Promise<unknown>; statements(): number };
   /** Throws if the answer is not this row. For every answer, so it looks at the most telling columns only. */
   check(answer: unknown, id: number): void;
 }
@@ -68,9 +68,11 @@ const lifetime = 86_400;
 
 const plainOf = (model: Model): unknown => model.get({ plain: true });
 
-function cachedBy(store: Store): (subject: Subject) => Competitor {
-  return (subject) => subject.cached(store);
+function cachedBy(store: Store, options?: SetupOptions): (subject: Subject) => Competitor {
+  return (subject) => subject.cached(store, options);
 }
+
+const memcachedOf = (servers: readonly string[]): Store => new MemcachedStore(servers, { timeoutMs: patience * 1000 });
 
 /** By their cases' names. */
 const openers = {
@@ -78,7 +80,9 @@ const openers = {
     const { model } = subject.plain();
     return { get: (id) => model.findOne({ where: { id } }) };
   },
-  'get id': (subject, servers) => cachedBy(new MemcachedStore(servers, { timeoutMs: patience * 1000 }))(subject),
+  'get id': (subject, servers) => cachedBy(memcachedOf(servers))(subject),
+  /** As for rows of which each is read once in a while: none is known from before. */
+  'get id, nothing remembered': (subject, servers) => cachedBy(memcachedOf(servers), { recentBytes: 0 })(subject),
   'raw get': (subject, servers) => {
     const client = new RawClient(servers);
     const keyOf = (id: number): string => `${prefixOf(subject)}:${subject.name}:${String(id)}`;
@@ -165,6 +169,7 @@ export const competitors: readonly { readonly name: CompetitorName; readonly tit
   { name: 'sequelize-transparent-cache', title: 'sequelize-transparent-cache' },
   { name: 'cache-manager', title: 'hand-written on cache-manager' },
   { name: 'get id', title: 'sequelize-flash' },
+  { name: 'get id, nothing remembered', title: 'sequelize-flash, each row as if it were read for the first time (`recentBytes: 0`)' },
   { name: 'pipelined socket', title: 'a bare pipelined socket + `JSON.parse`: no instance' },
   { name: 'sequelize-simple-cache', title: 'sequelize-simple-cache: in process' },
   { name: 'get id from memory', title: 'sequelize-flash: in process' },

@@ -93,7 +93,7 @@ export interface Places {
   /** A Sequelize instance for models of other kinds, and how many statements it has sent. */
   connect(): { readonly sequelize: Sequelize; statements(): number };
   /** `setupCache`, with the prefix of all that is measured here. */
-  setup(sequelize: Sequelize, store: Store): FlashCache;
+  setup(sequelize: Sequelize, store: Store, options?: SetupOptions): FlashCache;
   readonly server: Database['server'];
   /** Ends the connections and drops the database. */
   close(): Promise<void>;
@@ -151,8 +151,8 @@ export async function openPlaces(url: string): Promise<Places> {
   return {
     table,
     connect,
-    setup(sequelize, store) {
-      const cache = setupCache(sequelize, { store, prefix });
+    setup(sequelize, store, options) {
+      const cache = setupCache(sequelize, { ...options, store, prefix });
       caches.push(cache);
       return cache;
     },

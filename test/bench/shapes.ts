@@ -118,10 +118,10 @@ async function subjectOf(places: Places, shape: Shape): Promise<Subject> {
       const side = define();
       return { model: side.model, statements: side.statements };
     },
-    cached: (store) => {
+    cached: (store, options) => {
       const side = define();
       const cache = withCache(side.model, { keys: ['id'] }) as unknown as CacheManager<Row, 'id'>;
-      places.setup(side.sequelize, store);
+      places.setup(side.sequelize, store, options);
       return { get: (id) => cache.get({ id }), statements: side.statements };
     },
     check: (answer, id) => {

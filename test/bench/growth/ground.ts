@@ -126,10 +126,10 @@ export function itemSubject(url: string, prefix: string, rows: number): Subject 
       const { model, statements } = open();
       return { model, statements };
     },
-    cached: (store) => {
+    cached: (store, options) => {
       const { sequelize, model, statements } = open();
       const { cache } = cacheItems(model);
-      opened.push(setupCache(sequelize, { store, prefix }));
+      opened.push(setupCache(sequelize, { ...options, store, prefix }));
       return { get: (id) => cache.get({ id }), statements };
     },
     check: isItem,
