@@ -6,6 +6,7 @@
  */
 import { LRUCache } from 'lru-cache';
 import { Model, Op, type ModelStatic, type Sequelize, type Transaction, type WhereOptions } from 'sequelize';
+import { atMost } from '../at-most.js';
 import { CacheNotRegisteredError, CacheNotSetUpError, InvalidCacheClassError, InvalidOptionError, UnsavedInstanceError, WrongModelError } from '../errors.js';
 import type { Affected, Target } from '../coherence/affected.js';
 import { publish, type BypassReason } from '../events.js';
@@ -276,13 +277,8 @@ export class Registry {
   }
 
   /** Waits until nothing is being computed anew, for at most `milliseconds`. Nobody waits for it but `close()`. */
-  async settled(milliseconds: number): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
-    const over = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, milliseconds);
-    });
-    await Promise.race([Promise.all(this.#recomputing), over]);
-    clearTimeout(timer);
+  settled(milliseconds: number): Promise<void> {
+    return atMost(milliseconds, Promise.all(this.#recomputing));
   }
 
   /**

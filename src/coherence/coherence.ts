@@ -15,6 +15,7 @@
  * row's lease before it asks the database; it places it afterwards, and fills only if the epoch
  * that it saw before is still there: then no write was finished in between.
  */
+import { atMost } from '../at-most.js';
 import { StoreProtocolError } from '../errors.js';
 import { publish } from '../events.js';
 import { show, type OnStoreFailure } from '../options.js';
@@ -582,16 +583,6 @@ export class Coherence {
   #failed(operation: string, cause: unknown): void {
     publish('error', () => ({ operation, cause }));
   }
-}
-
-/** Waits for so many milliseconds at most. */
-async function atMost(milliseconds: number, work: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const over = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, milliseconds);
-  });
-  await Promise.race([work, over]);
-  clearTimeout(timer);
 }
 
 /** The stamps that a look showed. */
