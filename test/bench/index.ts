@@ -5,6 +5,7 @@
  *   -- --json              one JSON object on stdout, and nothing else there
  *   -- --only save,bulk    only the lines whose names contain one of these
  *   -- --rounds 5
+ *   -- --write             writes the README's tables and docs/benchmark.md; not with --quick or --only
  *
  * All cases run in one process, in turn, but for those with several processes. Answers are compared before anything is timed and again
  * after every slice; a wrong one, SQL in a warm run, or a memcached server that is not fresh ends the
@@ -19,10 +20,11 @@ import type { Counts } from './counts.js';
 import { familyComparisons, openFamily } from './family.js';
 import { casesOf, measure, median, Refused, type Case, type Comparison, type Measured } from './measure.js';
 import { MemcachedStats } from './memcached-stats.js';
+import { writePages } from './pages.js';
 import { openPlaces } from './places.js';
 import { RawClient } from './raw-client.js';
 import { ReadBench, readComparisons, rowsFor, warmSubject } from './reads.js';
-import { linesOf, machineOf, markdown, readable, versionsOf, type Result } from './report.js';
+import { forReadme, linesOf, machineOf, readable, resourcePage, versionsOf, type Result } from './report.js';
 import { meter, type Resources } from './resources.js';
 import { SettingBench, settingComparisons, settingsIn, settingsOf } from './settings.js';
 import { ShapeBench, shapeComparisons } from './shapes.js';
@@ -32,6 +34,7 @@ const { values: flags } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
+    write: { type: 'boolean', default: false },
     only: { type: 'string' },
     rounds: { type: 'string' },
   },
@@ -43,6 +46,7 @@ const plan = {
   warmUp: flags.quick ? 1 : 2,
   milliseconds: flags.quick ? 50 : 250,
 };
+if (flags.write && (flags.quick || flags.only !== undefined)) throw new Error('--write is for a whole run: leave out --quick and --only.');
 if (!Number.isInteger(plan.rounds) || plan.rounds < 1) throw new Error(`--rounds must be a whole number from 1; it is '${String(flags.rounds)}'.`);
 /** Of processes that read at the same time. */
 const apart = { rounds: Math.min(plan.rounds, 7), turns: flags.quick ? 1 : 4, milliseconds: flags.quick ? 100 : 150, warmUp: flags.quick ? 200 : 1500 };
@@ -157,7 +161,8 @@ async function main(mysql: string, memcached: readonly string[]): Promise<void> 
       microseconds: Object.fromEntries(measured.map(({ name, quantities }) => [name, median(quantities.time.flat())])),
     };
     if (flags.json) console.log(JSON.stringify(result));
-    else console.log(`${readable(result)}\n\n${markdown(result)}`);
+    else console.log(`${readable(result)}\n\n${forReadme(result)}\n\n${resourcePage(result)}`);
+    if (flags.write) writePages(process.cwd(), result);
   } finally {
     for (const close of closing) await close();
   }

@@ -140,33 +140,51 @@ export function readable(result: Result): string {
   ].join('\n');
 }
 
-/** For the README. */
-export function markdown(result: Result): string {
+/** For the README: all but what each case takes. */
+export function forReadme(result: Result): string {
   const reads = result.ratios.filter(({ cost }) => cost === undefined);
   const writes = result.ratios.filter(({ cost }) => cost !== undefined);
   const aim = (line: Line): string => `${line.aim ?? ''}${line.met === undefined ? '' : line.met ? ', met' : ', not met'}`;
+  const oneRead = readsOf(result);
+  const competing = competitorTable(result);
   return [
-    ...(reads.length === 0 ? [] : ['| case | ratio (lowest–highest) | aim |', '|---|---|---|']),
-    ...reads.map((line) => `| ${line.name} | ${figures(line)} ${line.says} | ${aim(line)} |`),
+    `Measured with \`npm run bench\` (${machineLine(result)}): the cases in turn on the same rows (places of the world), every answer checked. ` +
+      `Each figure is a ratio of two cases of the same run: the median of ${String(result.rounds)} rounds (the slowest cases: fewer) and their lowest and highest. ` +
+      '"Raw" is the `memcached` client\'s `get` and `JSON.parse` of the same row, without an instance. Nothing below is an absolute time: trust ratios. ' +
+      `${versionLine(result)} What each case asked of memcached, the heap and the processor is in [docs/benchmark.md](docs/benchmark.md); what costs more as an application grows, in [docs/scaling.md](docs/scaling.md).`,
     '',
-    ...(writes.length === 0
+    ...markdownTable(competing),
+    ...(competing.length === 0
       ? []
-      : ['| write with the cache, against without | times the time (lowest–highest) | extra SQL | store round trips | aim |', '|---|---|---|---|---|']),
-    ...writes.map(
-      (line) => `| ${line.name} | ${figures(line)} | ${String(line.cost?.extraSql)} | ${String(line.cost?.roundTrips)} | ${aim(line)} |`,
-    ),
-    '',
-    ...markdownTable(competitorTable(result)),
+      : [`Throughput (more is better) and CPU time of the process (less is better) are against raw; commands and bytes are those of one lookup, with ${String(inTable)} in flight.`, '']),
+    ...markdownTable(reads.length === 0 ? [] : [['case', 'ratio (lowest–highest)', 'aim'], ...reads.map((line) => [line.name, `${figures(line)} ${line.says}`, aim(line)])]),
     ...markdownTable(settingTable(result)),
+    ...markdownTable(
+      writes.length === 0
+        ? []
+        : [
+            ['write with the cache, against without', 'times the time (lowest–highest)', 'extra SQL', 'store round trips', 'aim'],
+            ...writes.map((line) => [line.name, figures(line), String(line.cost?.extraSql), String(line.cost?.roundTrips), aim(line)]),
+          ],
+    ),
     ...refusals(result),
-    '| one read | SQL | store round trips |',
-    '|---|---|---|',
-    ...readsOf(result).map((count) => `| ${count.case} | ${String(count.sql)} | ${String(count.roundTrips)} |`),
+    ...markdownTable(oneRead.length === 0 ? [] : [['one read', 'SQL', 'store round trips'], ...oneRead.map((count) => [count.case, String(count.sql), String(count.roundTrips)])]),
+    ...bytesLines(result),
+  ]
+    .join('\n')
+    .trimEnd();
+}
+
+/** docs/benchmark.md: what each case takes. */
+export function resourcePage(result: Result): string {
+  return [
+    '# Benchmark: what each case takes',
+    '',
+    'The resources of the cases of `npm run bench`, of one operation each: time and processor time of the process, commands and bytes that memcached counted, the heap. They are measured after the ratios, which are in the [README](../README.md#speed), so that counting does not disturb them.',
+    '',
+    `Measured with \`npm run bench\` (${machineLine(result)}). Microseconds are those of this machine at that time: trust ratios. ×64 is with 64 operations in flight; "without" is Sequelize without the cache. "–": no collection of garbage fell into the slices. Heap that is kept by fewer than some hundred bytes an operation is noise.`,
     '',
     ...markdownTable(resourceTable(result)),
-    ...bytesLines(result),
-    machineLine(result),
-    versionLine(result),
   ].join('\n');
 }
 

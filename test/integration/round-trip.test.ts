@@ -295,12 +295,15 @@ for (const name of backendNames) {
       );
       await fc.assert(
         fc.asyncProperty(withRow, async ([list, row]) => {
+          // Sequelize itself cannot do with some names: "constructor" for one, and "__proto__" with "length" not even in a definition.
           const defined = await define({
             id: { type: DataTypes.INTEGER, primaryKey: true },
             ...(Object.fromEntries(list.map(([field, kind]) => [field, { type: (kinds[kind] as Kind).type, allowNull: true }])) as ModelAttributes),
+          }).catch((error: unknown) => {
+            if (error instanceof TypeError && error.message.includes('read only property')) return undefined;
+            throw error;
           });
-          // Sequelize itself cannot do with some names, "constructor" for one.
-          fc.pre(await isUsable(defined, row));
+          fc.pre(defined !== undefined && (await isUsable(defined, row)));
           await compare(defined, { id: 1 });
         }),
         runs(15),
