@@ -67,12 +67,15 @@ export interface SetupOptions {
   maxBatch?: number;
   /** The most SQL statements that cache misses of this process run at the same time. @default 10 */
   maxConcurrentLoads?: number;
-  /** How many "these key values lead to this row" hints this process remembers. @default 10000 */
+  /**
+   * How many "these key values lead to this row" hints this process remembers, and of how many entries
+   * which version it read last, so that a save need not look first.
+   * @default 10000
+   */
   maxHints?: number;
   /**
-   * About how much memory this process takes for what it has read last, in bytes: the versions of
-   * entries, so that a save need not look first, and decoded rows, so that a row that is read again
-   * and again is decoded once. The store is asked all the same. 0: nothing is remembered.
+   * About how much memory this process takes for rows as it has decoded them, in bytes: one that is
+   * read again and again is decoded once. The store is asked all the same. 0: none is kept.
    * @default 16777216
    */
   recentBytes?: number;

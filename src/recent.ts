@@ -34,23 +34,29 @@ export class Recent<V> {
 
   /** A value that weighs more than half of the bound is not kept. */
   set(key: string, value: V): void {
-    this.delete(key);
+    this.#forget(key);
     this.#put(key, value);
   }
 
   delete(key: string): void {
+    this.#forget(key);
+    this.#old.delete(key);
+  }
+
+  /** An older value may still be among the old: it goes with them before it could be found. */
+  #forget(key: string): void {
     const value = this.#young.get(key);
-    if (value === undefined) {
-      this.#old.delete(key);
-      return;
-    }
+    if (value === undefined) return;
     this.#young.delete(key);
     this.#weight -= this.#weigh(value);
   }
 
   #put(key: string, value: V): void {
     const weight = this.#weigh(value);
-    if (weight > this.#half) return;
+    if (weight > this.#half) {
+      this.#old.delete(key);
+      return;
+    }
     if (this.#weight + weight > this.#half) {
       this.#old = this.#young;
       this.#young = new Map();

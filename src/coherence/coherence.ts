@@ -34,6 +34,7 @@ export interface CoherenceOptions {
   readonly leaseWait: number;
   readonly onStoreFailure: OnStoreFailure;
   readonly maxUndelivered: number;
+  readonly maxHints: number;
   readonly recentBytes: number;
 }
 
@@ -62,7 +63,7 @@ interface Reading {
 /** Of a value that this process has stored and not read yet. */
 const unknownToken = '';
 
-/** What a reading takes beside its content: its key, its token, its place. */
+/** What a reading takes beside its content, in bytes: its key, its token, its place. */
 const readingBytes = 200;
 /** What decoded content takes for a character of its text. */
 const bytesPerCharacter = 3;
@@ -85,8 +86,10 @@ export class Coherence {
   readonly #leaseSeconds: number;
   /** How long a marker outlives its writer: as long as the database may still be at what that one sent. */
   readonly #markerSeconds: number;
-  /** Values as they were read last: whoever saves a row has mostly read it here before. */
-  readonly #recent: Recent<Reading>;
+  /** Tokens of values as they were read last: whoever saves a row has mostly read it here before. */
+  readonly #tokens: Recent<string>;
+  /** What was made of values that were read again. */
+  readonly #readings: Recent<Reading>;
   /** Looks at a key at once, where the store can; undefined where it cannot. Never throws. */
   readonly lookNow: Look | undefined;
   /** What was sent and is waited for by nobody. */
@@ -100,7 +103,8 @@ export class Coherence {
     this.#options = options;
     this.#leaseSeconds = Math.max(3, Math.ceil(options.leaseWait / 1000) + 2);
     this.#markerSeconds = options.writeLease + options.lockWaitTimeout;
-    this.#recent = new Recent(options.recentBytes, ({ weight }) => weight);
+    this.#tokens = new Recent(options.maxHints, () => 1);
+    this.#readings = new Recent(options.recentBytes, ({ weight }) => weight);
     // The other half is for readers.
     const room = Math.max(1, Math.floor((store.maxPending ?? 10_000) / 2));
     this.#gate = new Gate(room);
@@ -191,13 +195,13 @@ export class Coherence {
    * still: a token is of one value, so the same token says that it is the same text.
    */
   recall(key: string, token: string): unknown {
-    const reading = this.#recent.get(key);
+    const reading = this.#readings.get(key);
     return reading?.token === token ? reading.content : undefined;
   }
 
   /** Whether this process has neither read a value under a key lately, nor an invalidation of it to deliver. */
   knowsNothingOf(key: string): boolean {
-    return this.#recent.get(key) === undefined && !this.#undelivered.has(key);
+    return this.#tokens.get(key) === undefined && this.#readings.get(key) === undefined && !this.#undelivered.has(key);
   }
 
   /**
@@ -207,8 +211,11 @@ export class Coherence {
    * @param length of the value's text
    */
   remember(key: string, token: string, content?: unknown, length = 0): void {
-    const again = content !== undefined && this.#recent.get(key)?.token === token;
-    this.#recent.set(key, again ? { token, content, weight: readingBytes + length * bytesPerCharacter } : { token, content: undefined, weight: readingBytes });
+    if (content === undefined || this.#tokens.get(key) !== token) {
+      this.#tokens.set(key, token);
+      return;
+    }
+    this.#readings.set(key, { token, content, weight: readingBytes + length * bytesPerCharacter });
   }
 
   /** Places a read lease where `seen` was seen. Resolves to its text, or `undefined` if another was faster. */
@@ -338,7 +345,7 @@ export class Coherence {
 
   async #swap(key: string, value: string, token: string, seconds: number): Promise<boolean> {
     // There is a value now, as far as this process knows; its token is known to whoever reads it.
-    this.#recent.set(key, { token: unknownToken, content: undefined, weight: readingBytes });
+    this.#tokens.set(key, unknownToken);
     try {
       const filled = await this.#store.compareAndSwap(key, value, token, seconds);
       if (filled) publish('fill', () => ({ key, bytes: Buffer.byteLength(value) }));
@@ -451,11 +458,11 @@ export class Coherence {
   /** What a key held when this process read it last. */
   #lastRead(key: string): Seen {
     // One that was tried already is of no use any more, and does no harm.
-    const reading = this.#recent.get(key);
-    if (reading === undefined) return absent;
-    this.#recent.delete(key);
-    if (reading.token === unknownToken) return absent;
-    return { state: 'value', text: '', token: reading.token };
+    // A reading may be older than what was read, and not decoded twice yet, since.
+    const token = this.#tokens.get(key) ?? this.#readings.get(key)?.token;
+    this.#readings.delete(key);
+    this.#tokens.delete(key);
+    return token === undefined || token === unknownToken ? absent : { state: 'value', text: '', token };
   }
 
   /**

@@ -123,7 +123,7 @@ for (const name of backendNames) {
         },
         undefined,
         // It has not heard of what another process has stored; here it forgets what it has stored itself.
-        { recentBytes: 0 },
+        { maxHints: 1 },
       ));
 
     it('are answered although the fill hangs, and a write that comes before it is not overwritten', () =>
