@@ -99,7 +99,13 @@ class Lookup {
     this.ahead = page !== undefined;
   }
 
-  /** Flights and hints are told apart by this: the cache, the exact values, the mode. */
+  /** Its place among the lookups of its cache: the exact values, as one. */
+  get place(): Canonical {
+    const [value = null] = this.values;
+    return this.values.length === 1 ? value : JSON.stringify(this.values);
+  }
+
+  /** Flights are told apart by this: the cache, the exact values, the mode. */
   get id(): string {
     return (this.#id ??= `${this.mode} ${this.cache.name} ${this.values.length === 1 ? exact(this.values[0] as Canonical) : JSON.stringify(this.values)}`);
   }
@@ -129,13 +135,12 @@ class Queue {
 
   /** The lookup in this one's place: itself, if the place was free. */
   #placed(lookup: Lookup): Lookup {
-    const { cache, values, mode, page, ahead } = lookup;
+    const { cache, mode, page, ahead, place } = lookup;
     const paged = page !== undefined && ahead;
-    const [value] = values;
-    if (mode !== 'read' || paged || value === undefined || values.length > 1) {
-      const place = paged ? `${lookup.id} ${String(page.id)}` : lookup.id;
-      const same = this.#others.get(place);
-      if (same === undefined) this.#others.set(place, lookup);
+    if (mode !== 'read' || paged) {
+      const other = paged ? `${lookup.id} ${String(page.id)}` : lookup.id;
+      const same = this.#others.get(other);
+      if (same === undefined) this.#others.set(other, lookup);
       return same ?? lookup;
     }
     let reads = this.#reads.get(cache);
@@ -143,8 +148,8 @@ class Queue {
       reads = new Map<Canonical, Lookup>();
       this.#reads.set(cache, reads);
     }
-    const same = reads.get(value);
-    if (same === undefined) reads.set(value, lookup);
+    const same = reads.get(place);
+    if (same === undefined) reads.set(place, lookup);
     return same ?? lookup;
   }
 }
@@ -155,6 +160,54 @@ interface Hint {
   readonly primaryKey: readonly Canonical[];
   /** The row's own key values as they matched. */
   readonly rowValues: readonly Canonical[];
+}
+
+/** What is remembered of which cache's key values lead where: what was used last, as in `Recent`. */
+class Hints {
+  readonly #half: number;
+  #young = new Map<BoundCache, Map<Canonical, Hint>>();
+  #old: ReadonlyMap<BoundCache, Map<Canonical, Hint>> = new Map<BoundCache, Map<Canonical, Hint>>();
+  #count = 0;
+
+  /** @param most how many hints there may be */
+  constructor(most: number) {
+    this.#half = Math.ceil(most / 2);
+  }
+
+  get({ cache, place }: Lookup): Hint | undefined {
+    const hint = this.#young.get(cache)?.get(place);
+    if (hint !== undefined) return hint;
+    const older = this.#old.get(cache)?.get(place);
+    if (older !== undefined) this.#put(cache, place, older);
+    return older;
+  }
+
+  set({ cache, place }: Lookup, hint: Hint): void {
+    this.#put(cache, place, hint);
+  }
+
+  delete({ cache, place }: Lookup): void {
+    if (this.#young.get(cache)?.delete(place) === true) this.#count -= 1;
+    this.#old.get(cache)?.delete(place);
+  }
+
+  #put(cache: BoundCache, place: Canonical, hint: Hint): void {
+    let hints = this.#young.get(cache);
+    if (hints?.has(place) !== true) {
+      if (this.#count >= this.#half) {
+        this.#old = this.#young;
+        this.#young = new Map<BoundCache, Map<Canonical, Hint>>();
+        this.#count = 0;
+        hints = undefined;
+      }
+      this.#count += 1;
+    }
+    if (hints === undefined) {
+      hints = new Map<Canonical, Hint>();
+      this.#young.set(cache, hints);
+    }
+    hints.set(place, hint);
+  }
 }
 
 /** "These rows are in the list": as with a hint, only the look says whether they are. */
@@ -224,7 +277,7 @@ interface Load {
 export class Loader {
   readonly #coherence: Coherence;
   readonly #options: ResolvedOptions;
-  readonly #hints: LRUCache<string, Hint>;
+  readonly #hints: Hints;
   /** Bounded by the number of rows that they name. */
   readonly #listHints: LRUCache<string, ListHint>;
   readonly #flights = new Map<string, Flight>();
@@ -235,7 +288,7 @@ export class Loader {
   constructor(coherence: Coherence, options: ResolvedOptions) {
     this.#coherence = coherence;
     this.#options = options;
-    this.#hints = new LRUCache({ max: options.maxHints });
+    this.#hints = new Hints(options.maxHints);
     this.#listHints = new LRUCache({ maxSize: options.maxHints * rowsPerHint, sizeCalculation: ({ rowKeys }) => rowKeys.length + 1 });
     this.#gate = new Gate(options.maxConcurrentLoads);
   }
@@ -400,7 +453,7 @@ export class Loader {
       }
     }
     for (const lookup of astray) {
-      this.#hints.delete(lookup.id);
+      this.#hints.delete(lookup);
       lookup.ignoreHint = true;
       this.#again(lookup);
     }
@@ -430,7 +483,7 @@ export class Loader {
 
   #hintOf(lookup: Lookup): Hint | undefined {
     if (lookup.ignoreHint || lookup.cache.kind !== 'simple' || lookup.cache.primary) return undefined;
-    return this.#hints.get(lookup.id);
+    return this.#hints.get(lookup);
   }
 
   #judge(lookup: Lookup, look: Look, hint: Hint | undefined): Verdict {
@@ -478,7 +531,7 @@ export class Loader {
       return viaIndex ? missOn(lookup.key) : { state: 'astray' };
     }
     // A hint that was used is the one that is remembered.
-    if (viaIndex) this.#hints.set(lookup.id, hint);
+    if (viaIndex) this.#hints.set(lookup, hint);
     return { state: 'hit', content: found.row };
   }
 
@@ -1075,7 +1128,7 @@ export class Loader {
     const { model } = cache;
     const instance = answer as Model | null;
     if (instance === null) {
-      this.#hints.delete(load.lookup.id);
+      this.#hints.delete(load.lookup);
       return { load, rowKey: undefined, body: undefined, index: [load.lookup.values] };
     }
     const primaryKey = model.keyValues(instance, model.primaryKey);
@@ -1084,7 +1137,7 @@ export class Loader {
       return { load, rowKey: undefined, body: undefined, index: undefined };
     }
     const rowKey = model.rowKey(primaryKey);
-    this.#hints.set(load.lookup.id, { rowKey, primaryKey, rowValues });
+    this.#hints.set(load.lookup, { rowKey, primaryKey, rowValues });
     // What the next one will look at.
     load.lookup.page?.wanted.add(rowKey);
     return { load, rowKey, body: [0, cells], index: [load.lookup.values, primaryKey, rowValues] };
