@@ -126,6 +126,24 @@ for (const name of backendNames) {
         { maxHints: 1 },
       ));
 
+    it('by a name that was pushed out of what this process remembers ask for the row after its name', () =>
+      onGround(
+        name,
+        async ({ backend, Own }) => {
+          const slug = (id: number): { slug: string } => ({ slug: `s${String(id)}` });
+          // Twice, so that all are stored; a hint is also what a load leaves.
+          for (let time = 0; time < 2; time += 1) await oneAfterTheOther(1, 10, (id) => Own.cache.get(slug(id)));
+          assert.equal((await costing(backend, { sql: 0, rounds: 1 }, () => Own.cache.get(slug(10)))).id, 10);
+          assert.equal((await costing(backend, { sql: 0, rounds: 2 }, () => Own.cache.get(slug(1)))).id, 1);
+          // It is remembered again.
+          assert.equal((await costing(backend, { sql: 0, rounds: 1 }, () => Own.cache.get(slug(1)))).id, 1);
+          // Names that could stand for none are names.
+          assert.deepEqual(await Own.cache.getMany([slug(10), { slug: '-' }, { slug: '' }]).then((found) => found.map((row) => row?.id)), [10, undefined, undefined]);
+        },
+        undefined,
+        { maxHints: 4 },
+      ));
+
     it('are answered although the fill hangs, and a write that comes before it is not overwritten', () =>
       onGround(name, async ({ backend, Own }) => {
         const key = Own.cache.getKey({ id: 1 });
