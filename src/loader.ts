@@ -162,11 +162,14 @@ interface Hint {
   readonly rowValues: readonly Canonical[];
 }
 
-/** What is remembered of which cache's key values lead where: what was used last, as in `Recent`. */
+/**
+ * What is remembered of where a cache's key values lead: what was used last, as in `Recent`. By the
+ * caches' names, which stay the same when a program defines another model and all are bound anew.
+ */
 class Hints {
   readonly #half: number;
-  #young = new Map<BoundCache, Map<Canonical, Hint>>();
-  #old: ReadonlyMap<BoundCache, Map<Canonical, Hint>> = new Map<BoundCache, Map<Canonical, Hint>>();
+  #young = new Map<string, Map<Canonical, Hint>>();
+  #old: ReadonlyMap<string, Map<Canonical, Hint>> = new Map<string, Map<Canonical, Hint>>();
   #count = 0;
 
   /** @param most how many hints there may be */
@@ -174,29 +177,29 @@ class Hints {
     this.#half = Math.ceil(most / 2);
   }
 
-  get({ cache, place }: Lookup): Hint | undefined {
-    const hint = this.#young.get(cache)?.get(place);
+  get({ cache: { name }, place }: Lookup): Hint | undefined {
+    const hint = this.#young.get(name)?.get(place);
     if (hint !== undefined) return hint;
-    const older = this.#old.get(cache)?.get(place);
-    if (older !== undefined) this.#put(cache, place, older);
+    const older = this.#old.get(name)?.get(place);
+    if (older !== undefined) this.#put(name, place, older);
     return older;
   }
 
-  set({ cache, place }: Lookup, hint: Hint): void {
-    this.#put(cache, place, hint);
+  set({ cache: { name }, place }: Lookup, hint: Hint): void {
+    this.#put(name, place, hint);
   }
 
-  delete({ cache, place }: Lookup): void {
-    if (this.#young.get(cache)?.delete(place) === true) this.#count -= 1;
-    this.#old.get(cache)?.delete(place);
+  delete({ cache: { name }, place }: Lookup): void {
+    if (this.#young.get(name)?.delete(place) === true) this.#count -= 1;
+    this.#old.get(name)?.delete(place);
   }
 
-  #put(cache: BoundCache, place: Canonical, hint: Hint): void {
-    let hints = this.#young.get(cache);
+  #put(name: string, place: Canonical, hint: Hint): void {
+    let hints = this.#young.get(name);
     if (hints?.has(place) !== true) {
       if (this.#count >= this.#half) {
         this.#old = this.#young;
-        this.#young = new Map<BoundCache, Map<Canonical, Hint>>();
+        this.#young = new Map<string, Map<Canonical, Hint>>();
         this.#count = 0;
         hints = undefined;
       }
@@ -204,7 +207,7 @@ class Hints {
     }
     if (hints === undefined) {
       hints = new Map<Canonical, Hint>();
-      this.#young.set(cache, hints);
+      this.#young.set(name, hints);
     }
     hints.set(place, hint);
   }
