@@ -326,6 +326,6 @@ const bytesLines = ({ bytes }: Result): readonly string[] =>
 function machineLine({ date, machine: m }: Result): string {
   return (
     `${date}: ${m.cpu}, ${String(m.cores)} cores, Node ${m.node} on ${m.platform}, ${m.database} ` +
-    `(innodb_flush_log_at_trx_commit=${m.flushLogAtCommit}), memcached ${m.memcached}, all on one machine.`
+    `(innodb_flush_log_at_trx_commit=${m.flushLogAtCommit}), memcached ${m.memcached}, all on one machine`
   );
 }
