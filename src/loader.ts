@@ -271,7 +271,7 @@ interface Load {
   epoch: string | undefined;
   /** The index entry as it was before the query, where the lease is on the row that it leads to. */
   index: Seen | undefined;
-  /** A look at the lease, which the store was asked for together with it. */
+  /** A look at the lease since it was placed, for its token. */
   placed: Look | undefined;
   readonly bypass: BypassReason | undefined;
 }
@@ -467,8 +467,10 @@ export class Loader {
    * Whether a lookup is worth a lease before it is known to be a miss, which spares a round trip: most
    * of the cache's last lookups were misses, and this process has not read the entry.
    */
-  #isLikelyMiss({ cache, mode, page, key, id }: Lookup): boolean {
-    return mode === 'read' && page === undefined && cache.counters.missRate > likelyMiss && this.#coherence.knowsNothingOf(key) && !this.#flights.has(id);
+  #isLikelyMiss(lookup: Lookup): boolean {
+    const { cache, mode, page } = lookup;
+    if (mode !== 'read' || page !== undefined || cache.counters.missRate <= likelyMiss) return false;
+    return this.#coherence.knowsNothingOf(lookup.key) && !this.#flights.has(lookup.id);
   }
 
   /**
@@ -968,49 +970,50 @@ export class Loader {
 
   async #loadRows(cache: SimpleCache, loads: readonly Load[]): Promise<void> {
     const { model } = cache;
-    const { results, look } = await this.#ask(cache, loads, () => findByKeys(model, cache, loads.map(({ lookup }) => lookup.values)));
+    const results = await this.#ask(cache, loads, () => findByKeys(model, cache, loads.map(({ lookup }) => lookup.values)));
     if (results === undefined) return;
-    const stored = cache.primary ? this.#fillPrimary(cache, loads, results, await look) : (await this.#fillByKey(cache, loads, results)).stored;
+    const stored = cache.primary ? this.#fillPrimary(cache, loads, results) : (await this.#fillByKey(cache, loads, results)).stored;
     await this.#conclude(cache, loads, results, stored);
   }
 
   async #loadResult(cache: ResultCache, load: Load): Promise<void> {
-    const { results, look } = await this.#ask(cache, [load], async () => [await cache.compute(load.lookup.values)]);
-    const result = results?.[0];
+    const result = (await this.#ask(cache, [load], async () => [await cache.compute(load.lookup.values)]))?.[0];
     if (result === undefined) return;
     const body = result.cells === undefined ? undefined : bodyOf(load.lookup.values, result.cells);
-    const stored = this.#fill(load, cache.fingerprint, (await look) ?? unseen, body, cache, result.cells === null);
+    const stored = this.#fill(load, cache.fingerprint, load.placed ?? unseen, body, cache, result.cells === null);
     await this.#conclude(cache, [load], [result], stored);
   }
 
   async #loadList(cache: ListCache, load: Load): Promise<void> {
-    const { results } = await this.#ask(cache, [load], async () => [await cache.compute(load.lookup.values)]);
-    const result = results?.[0];
+    const result = (await this.#ask(cache, [load], async () => [await cache.compute(load.lookup.values)]))?.[0];
     if (result === undefined) return;
     const { stored } = await this.#fillList(cache, load, result);
     await this.#conclude(cache, [load], [result], stored);
   }
 
   /**
-   * Asks the database. Without results the loads have failed.
-   * @returns `look`: at the leases that are filled without another one, made before the database answered
+   * Asks the database, and looks meanwhile at the leases that were not seen when they were placed and
+   * are filled without another look. Without results the loads have failed.
    */
   async #ask(
     cache: BoundCache,
     loads: readonly Load[],
     ask: () => Promise<readonly unknown[]>,
-  ): Promise<{ readonly results?: readonly Result[]; readonly look?: Look | Promise<Look> | undefined }> {
+  ): Promise<readonly Result[] | undefined> {
     const began = performance.now();
-    const leased = isFilledByLease(cache) ? loads.filter(({ lease }) => lease !== undefined) : [];
-    const look = leased[0]?.placed ?? (leased.length === 0 ? undefined : this.#coherence.look(leased.map(({ target }) => target)));
+    // Of one statement's leases, some may have been placed with the look, and others after it.
+    const unplaced = isFilledByLease(cache) ? loads.filter(({ lease, placed }) => lease !== undefined && placed === undefined) : [];
+    const looking = unplaced.length === 0 ? undefined : this.#coherence.look(unplaced.map(({ target }) => target));
     try {
       const found = await this.#gate.pass(ask);
       publish('load', () => ({ cache: cache.name, lookups: loads.length, milliseconds: performance.now() - began }));
-      return { results: loads.map((load, at) => this.#result(load, cache, found[at] ?? null)), look };
+      const look = await looking;
+      for (const load of unplaced) load.placed = look;
+      return loads.map((load, at) => this.#result(load, cache, found[at] ?? null));
     } catch (error) {
-      await look;
+      await looking;
       await this.#fail(loads, error);
-      return {};
+      return undefined;
     }
   }
 
@@ -1026,11 +1029,11 @@ export class Loader {
   }
 
   /** Fills the leases on rows that were asked for by their primary key. */
-  async #fillPrimary(cache: SimpleCache, loads: readonly Load[], results: readonly Result[], look: Look = unseen): Promise<void> {
+  async #fillPrimary(cache: SimpleCache, loads: readonly Load[], results: readonly Result[]): Promise<void> {
     await Promise.all(
       loads.map(async (load, at) => {
         const { cells, answer } = results[at] as Result;
-        await this.#fill(load, cache.model.fingerprint, look, rowBody(cache, load.lookup, answer as Model | null, cells), cache, cells === null);
+        await this.#fill(load, cache.model.fingerprint, load.placed ?? unseen, rowBody(cache, load.lookup, answer as Model | null, cells), cache, cells === null);
       }),
     );
   }

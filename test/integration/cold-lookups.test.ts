@@ -126,6 +126,17 @@ for (const name of backendNames) {
         { maxHints: 1 },
       ));
 
+    it('of one statement are all stored, whether their leases were placed with the look or after it', () =>
+      onGround(name, async ({ backend, Own }) => {
+        await oneAfterTheOther(1, enough, (id) => Own.cache.get({ id }));
+        // Gone behind this process's back, which has stored it: no likely miss.
+        await backend.store.quiet();
+        await backend.store.delete(Own.cache.getKey({ id: 1 }));
+        const both = (): Promise<unknown> => Own.cache.getMany([{ id: enough + 1 }, { id: 1 }]);
+        await costing(backend, { sql: 1, operations: { get: 3, add: 2, compareAndSwap: 2 } }, both);
+        await costing(backend, { sql: 0, rounds: 1, operations: { get: 1 } }, both);
+      }));
+
     it('by a name that was pushed out of what this process remembers ask for the row after its name', () =>
       onGround(
         name,
