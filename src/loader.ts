@@ -8,7 +8,7 @@
  */
 import type { Model } from 'sequelize';
 import type { Look, Sight } from './coherence/affected.js';
-import type { Coherence, Tried } from './coherence/coherence.js';
+import type { Coherence } from './coherence/coherence.js';
 import type { BoundCache, ListCache, ResultCache, SimpleCache } from './caches/bound-cache.js';
 import { joinedStamps, valueHead, valueText, type Seen } from './entries/envelope.js';
 import { CorruptPayload, NotSerialisable, bodyText, parseBody } from './entries/codec.js';
@@ -322,7 +322,7 @@ export class Loader {
     let verdict = this.#judge(lookup, look, this.#hintOf(lookup));
     if (verdict.state === 'row' && cache.kind === 'simple') verdict = this.#judgeRow(lookup, cache, verdict.hint, look, true);
     if (verdict.state !== 'hit') return undefined;
-    cache.counters.noteHits(1);
+    cache.counters.hits += 1;
     publish('hit', () => ({ cache: cache.name, key: lookup.key }));
     return { answer: cache.present(verdict.content) };
   }
@@ -386,11 +386,12 @@ export class Loader {
       // A unique key leads to one row or none: while the row still has the key, it is the answer.
       if (!isUnique(lookup)) want.add(lookup, lookup.key);
     }
-    // The leases of likely misses are sent right after the look, which shows what stood there before them.
-    const looking = this.#sight(want, false);
+    // The leases of likely misses are sent right before the look, which shows them.
     const trying = likely.length > 0 && this.#coherence.looksInOrder(likely) ? this.#coherence.tryLeases(likely) : undefined;
-    const first = await looking;
-    const tried = await trying;
+    const sight = await this.#sight(want, false);
+    const leases = await trying;
+    const tried = leases === undefined ? noneTried : { leases, look: sight.look };
+    const first = leases === undefined ? sight : { ...sight, look: without(leases, sight.look) };
 
     const misses: Miss[] = [];
     const astray: Lookup[] = [];
@@ -460,16 +461,16 @@ export class Loader {
       lookup.ignoreHint = true;
       this.#again(lookup);
     }
-    if (misses.length > 0 || tried !== undefined) await this.#miss(misses, tried);
+    if (misses.length > 0 || leases !== undefined) await this.#miss(misses, tried);
   }
 
   /**
-   * Whether a lookup is worth a lease before it is known to be a miss, which spares a round trip: most
-   * of the cache's last lookups were misses, and this process has not read the entry.
+   * Whether a lookup is worth a lease before it is known to be a miss, which spares a round trip: this
+   * process has not heard of the entry, and too many of those were not there lately.
    */
   #isLikelyMiss(lookup: Lookup): boolean {
     const { cache, mode, page } = lookup;
-    if (mode !== 'read' || page !== undefined || cache.counters.missRate <= likelyMiss) return false;
+    if (mode !== 'read' || page !== undefined || cache.counters.newMissRate <= likelyMiss) return false;
     return this.#coherence.knowsNothingOf(lookup.key) && !this.#flights.has(lookup.id);
   }
 
@@ -511,7 +512,7 @@ export class Loader {
         if (!isCanonical(asked)) throw new CorruptPayload('an index entry of another shape');
         if (primaryKey === undefined) {
           if (!sameValues(asked, lookup.values)) return missOn(lookup.key);
-          this.#coherence.remember(lookup.key, token);
+          if (!this.#coherence.remember(lookup.key, token)) cache.counters.noteNew(true);
           return { state: 'hit', content: null };
         }
         if (!isCanonical(primaryKey) || !isCanonical(rowValues) || primaryKey.length !== cache.model.primaryKey.length) {
@@ -536,7 +537,10 @@ export class Loader {
       return viaIndex ? missOn(lookup.key) : { state: 'astray' };
     }
     // A hint that was used is the one that is remembered.
-    if (viaIndex) this.#hints.set(lookup, hint);
+    if (viaIndex) {
+      if (isUnique(lookup)) cache.counters.noteNew(true);
+      this.#hints.set(lookup, hint);
+    }
     return { state: 'hit', content: found.row };
   }
 
@@ -545,7 +549,7 @@ export class Loader {
       this.#read(lookup, cache, lookup.key, look, (body, { token }): Verdict => {
         const content = contentOf(body, lookup, cache);
         if (content === undefined) return missOn(lookup.key);
-        this.#coherence.remember(lookup.key, token);
+        if (!this.#coherence.remember(lookup.key, token)) cache.counters.noteNew(true);
         return { state: 'hit', content };
       }) ?? missOn(lookup.key)
     );
@@ -638,7 +642,7 @@ export class Loader {
       const row = rowOf(body, primaryKey, lookup.cache);
       if (row === 'other') return row;
       const found = new KnownRow(head, primaryKey, row);
-      this.#coherence.remember(key, token, found, text.length);
+      if (!this.#coherence.remember(key, token, found, text.length) && key === lookup.key) lookup.cache.counters.noteNew(true);
       return found;
     });
   }
@@ -685,7 +689,7 @@ export class Loader {
 
   #hit(lookup: Lookup, content: unknown, judge: () => Verdict): void {
     const { cache, waiters } = lookup;
-    cache.counters.noteHits(waiters.length);
+    cache.counters.hits += waiters.length;
     publish('hit', () => ({ cache: cache.name, key: lookup.key }));
     this.#present(lookup, content, judge);
   }
@@ -718,7 +722,7 @@ export class Loader {
   }
 
   /** @param tried leases that were placed ahead, where misses were likely */
-  async #miss(misses: readonly Miss[], tried: Tried = noneTried): Promise<void> {
+  async #miss(misses: readonly Miss[], tried: Tried): Promise<void> {
     const loads: Load[] = [];
     const joins: Promise<void>[] = [];
     const waiting: Lookup[] = [];
@@ -728,7 +732,9 @@ export class Loader {
       if (!lookup.counted) {
         lookup.counted = true;
         if (lookup.page !== undefined) lookup.page.missed = true;
-        lookup.cache.counters.noteMisses(lookup.waiters.length, miss.seen.state === 'absent');
+        const { counters } = lookup.cache;
+        counters.misses += lookup.waiters.length;
+        if (miss.seen.state === 'absent' && miss.verdict.hint === undefined && this.#coherence.knowsNothingOf(lookup.key)) counters.noteNew(false);
         publish('miss', () => ({ cache: lookup.cache.name, key: lookup.key }));
       }
       if (lookup.mode === 'cache-only') {
@@ -1396,8 +1402,12 @@ const maxListRounds = 3;
 /** A hint of a list names so many rows, on average, before it takes the room of others. */
 const rowsPerHint = 20;
 
-/** Above this rate of misses, leases are placed ahead. It takes 22 misses in a row to get there. */
-const likelyMiss = 0.75;
+/**
+ * Above this rate of misses, leases are placed ahead; it takes four in a row to get there. A lease that
+ * is refused costs a command; one that is not placed ahead costs a miss a round trip, which is ten
+ * times as much.
+ */
+const likelyMiss = 0.2;
 
 /** After so many leases that could not be placed, the store is as good as down for this lookup. */
 const maxLeaseAttempts = 5;
@@ -1407,7 +1417,21 @@ const exact = (value: Canonical): string => (value === null ? '-' : `=${value}`)
 
 const unseen: Look = () => ({ state: 'absent' });
 
+/** Leases that were placed before the look, by key, and the look at them. */
+interface Tried {
+  readonly leases: ReadonlyMap<string, string>;
+  readonly look: Look;
+}
+
 const noneTried: Tried = { leases: new Map(), look: unseen };
+
+/** What a look shows, had these leases not been placed before it. */
+const without =
+  (leases: ReadonlyMap<string, string>, look: Look): Look =>
+  (key) => {
+    const seen = look(key);
+    return seen.state === 'lease' && seen.text === leases.get(key) ? { state: 'absent' } : seen;
+  };
 
 const nothingSeen: Sight = { look: unseen, steady: () => undefined };
 

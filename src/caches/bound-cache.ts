@@ -24,7 +24,7 @@ import type { Invalidation } from '../options.js';
 import type { CacheStats } from '../types.js';
 import type { KeyField } from './key-fields.js';
 
-/** How many lookups it takes, about, until the rate of misses follows. */
+/** How many entries it takes, about, until the rate of misses follows. */
 const memory = 16;
 
 /** Counts since the process started. */
@@ -37,18 +37,15 @@ export class Counters {
   invalidations = 0;
   tableInvalidations = 0;
   outdated = 0;
-  /** Of the last lookups, how many found nothing stored, from 0 to 1; the more recent, the more they count. */
-  missRate = 0;
+  /**
+   * Of the last entries that this process had not heard of, how many were not there, from 0 to 1; the
+   * more recent, the more they count.
+   */
+  newMissRate = 0;
 
-  noteHits(lookups: number): void {
-    this.hits += lookups;
-    this.missRate -= this.missRate / memory;
-  }
-
-  /** @param wasAbsent nothing was stored: neither was something void, nor did the store not answer */
-  noteMisses(lookups: number, wasAbsent: boolean): void {
-    this.misses += lookups;
-    if (wasAbsent) this.missRate += (1 - this.missRate) / memory;
+  /** Notes whether an entry was there that this process had not heard of. */
+  noteNew(wasThere: boolean): void {
+    this.newMissRate += ((wasThere ? 0 : 1) - this.newMissRate) / memory;
   }
 
   /** The counts as they are now. */

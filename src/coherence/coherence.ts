@@ -38,12 +38,6 @@ export interface CoherenceOptions {
   readonly recentBytes: number;
 }
 
-/** Leases that were placed without a look before, by key, and a look at them. */
-export interface Tried {
-  readonly leases: ReadonlyMap<string, string>;
-  readonly look: Look;
-}
-
 /** How often a compare-and-swap that lost a race is tried again. */
 const maxAttempts = 30;
 
@@ -209,13 +203,13 @@ export class Coherence {
    * of it is remembered from its second reading on: most values are read once within a while.
    * @param content is kept as it is; nobody may change it
    * @param length of the value's text
+   * @returns whether something was known of the key before
    */
-  remember(key: string, token: string, content?: unknown, length = 0): void {
-    if (content === undefined || this.#tokens.get(key) !== token) {
-      this.#tokens.set(key, token);
-      return;
-    }
-    this.#readings.set(key, { token, content, weight: readingBytes + length * bytesPerCharacter });
+  remember(key: string, token: string, content?: unknown, length = 0): boolean {
+    const last = this.#tokens.get(key);
+    if (content === undefined || last !== token) this.#tokens.set(key, token);
+    else this.#readings.set(key, { token, content, weight: readingBytes + length * bytesPerCharacter });
+    return last !== undefined;
   }
 
   /** Places a read lease where `seen` was seen. Resolves to its text, or `undefined` if another was faster. */
@@ -234,18 +228,18 @@ export class Coherence {
   }
 
   /**
-   * Places read leases where nothing is thought to stand, and looks at them in the same round trip.
-   * Only for keys that are looked at in order.
+   * Places read leases where nothing is thought to stand. They are sent before whatever is sent next, so
+   * that a look behind them shows them. Resolves to those that were placed, by key.
    */
-  async tryLeases(keys: readonly string[]): Promise<Tried> {
+  async tryLeases(keys: readonly string[]): Promise<ReadonlyMap<string, string>> {
     const leases = new Map<string, string>();
-    const placing = keys.map(async (key) => {
-      const lease = await this.lease(key, absent);
-      if (lease !== undefined) leases.set(key, lease);
-    });
-    const look = await this.look(keys);
-    await Promise.all(placing);
-    return { leases, look };
+    await Promise.all(
+      keys.map(async (key) => {
+        const lease = await this.lease(key, absent);
+        if (lease !== undefined) leases.set(key, lease);
+      }),
+    );
+    return leases;
   }
 
   /** Gives a key without generation or epoch a new one. Resolves to it, or `undefined`. */

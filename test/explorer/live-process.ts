@@ -164,7 +164,7 @@ export class LiveProcess {
       onStoreFailure,
       leaseWait,
     });
-    if (missesLikely) for (const { counters } of this.#plugin.registryOf(Item).of(Item)?.simple ?? []) counters.missRate = 1;
+    if (missesLikely) for (const { counters } of this.#plugin.registryOf(Item).of(Item)?.simple ?? []) counters.newMissRate = 1;
     this.#hands = { sequelize, rows: Item as unknown as RowModel };
   }
 
