@@ -1403,9 +1403,8 @@ const maxListRounds = 3;
 const rowsPerHint = 20;
 
 /**
- * Above this rate of misses, leases are placed ahead; it takes four in a row to get there. A lease that
- * is refused costs a command; one that is not placed ahead costs a miss a round trip, which is ten
- * times as much.
+ * Above this rate of misses, leases are placed ahead; it takes four in a row to get there. One that is
+ * placed ahead spares a miss a round trip; one that is refused costs a hit a command, a tenth of that.
  */
 const likelyMiss = 0.2;
 
