@@ -12,14 +12,17 @@ import {
   type InferCreationAttributes,
   type Sequelize,
 } from 'sequelize';
-import { withCache, type FlashCache, type ModelCache, type SetupOptions } from '../../src/index.js';
+import { setupCache, withCache, type FlashCache, type ModelCache, type SetupOptions } from '../../src/index.js';
 import { leaseText, markerText, randomToken } from '../../src/entries/envelope.js';
+import { MemcachedStore } from '../../src/stores/memcached.js';
 import { MemoryStore } from '../../src/stores/memory.js';
 import { StoreUnavailableError } from '../../src/errors.js';
 import type { Store, StoreReply, StoreToken } from '../../src/stores/store.js';
 import { backendNames, openBackend, type Backend, type BackendName } from '../support/backends.js';
 import { costing } from '../support/cost.js';
+import { startMemcached } from '../support/memcached-process.js';
 import { holdFirst } from '../support/observed-store.js';
+import { startTcpProxy } from '../support/tcp-proxy.js';
 
 class Item extends Model<InferAttributes<Item>, InferCreationAttributes<Item>> {
   declare static readonly cache: ModelCache<Item, 'id' | 'slug'>;
@@ -299,4 +302,48 @@ describe('leases that are placed with the look', () => {
       assert.equal(cache.stats().Item?.['Item(id)']?.bypasses, before + 1);
       assert.equal(await standing(store, key), undefined);
     }));
+});
+
+describe('leases that are placed with the look, whose reply is lost', () => {
+  it('stand until they expire: the row is answered and not stored, others wait for leaseWait, and a write is seen', async (t) => {
+    const memcached = await startMemcached();
+    t.after(() => memcached.stop());
+    const proxy = await startTcpProxy(memcached.port);
+    t.after(() => proxy.close());
+    const options = { prefix: 'lost', alias: 'main', leaseWait: 60 };
+    const id = enough + 1;
+    await onGround(
+      'mariadb',
+      async ({ backend, Own }) => {
+        const sequelize = backend.another();
+        const Other = defineItem(sequelize);
+        const direct = new MemcachedStore(memcached.address, { timeoutMs: 2000 });
+        const other = setupCache(sequelize, { ...options, store: direct });
+        try {
+          await oneAfterTheOther(1, enough, (one) => Own.cache.get({ id: one }));
+          const key = Own.cache.getKey({ id });
+          let sent = false;
+          proxy.filter(({ from, data }) => {
+            if (from === 'client') sent ||= data.includes(`add ${key} `);
+            return from === 'server' && sent ? 'reset' : 'forward';
+          });
+          assert.equal((await costing(backend, { sql: 1 }, () => Own.cache.get({ id }))).count, 0);
+          assert.ok(sent, 'it was placed with the look');
+          proxy.filter();
+          const standing = async (): Promise<string> => (await direct.get([key])).items.get(key)?.value ?? '';
+          assert.match(await standing(), /^L/);
+          // It stands for 3 s; whoever waits for it gives up before, and stores nothing.
+          const row = await costing(backend, { sql: 1 }, () => Other.cache.get({ id }));
+          assert.match(await standing(), /^L/);
+          await row.update({ count: 1 });
+          for (const Model of [Other, Own, Other, Own]) assert.equal((await Model.cache.get({ id })).count, 1);
+          await costing(backend, { sql: 0 }, () => Other.cache.get({ id }));
+        } finally {
+          await other.close(0);
+        }
+      },
+      new MemcachedStore(proxy.address, { timeoutMs: 2000 }),
+      options,
+    );
+  });
 });

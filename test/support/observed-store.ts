@@ -134,7 +134,8 @@ export class ObservedStore implements Store {
     try {
       await this.#before(operation, key);
       const answer = send();
-      if (this.#far) await nextTurn();
+      // It may fail before it has come so far.
+      if (this.#far) await Promise.allSettled([answer, nextTurn()]);
       return await answer;
     } finally {
       this.#underWay -= 1;
