@@ -55,6 +55,14 @@ export const scenarios: readonly Scenario[] = [
     lateReplies: true,
   },
   {
+    name: '2 readers of one process that expect a miss, replies on the way',
+    before: ['read 1', 'save 1'],
+    processes: [[['save 1']], [['read 1'], ['read 1']]],
+    inOrder: true,
+    missesLikely: true,
+    lateReplies: true,
+  },
+  {
     name: 'a process that writes and reads',
     before: ['read 1'],
     processes: [[['save 1', 'read 1']], [['save 1', 'read 1']]],
@@ -75,6 +83,13 @@ export const scenarios: readonly Scenario[] = [
     inOrder: true,
     leaseWait: 0,
     faults: ['crash', 'eviction'],
+  },
+  {
+    name: '2 writers and 2 readers that expect a miss, nothing stored yet',
+    processes: [[['save 1']], [['save 1']], [['read 1']], [['read 1']]],
+    inOrder: true,
+    missesLikely: true,
+    faults: ['crash'],
   },
   {
     name: 'a writer and 2 readers that expect a miss, nothing stored yet',
@@ -204,13 +219,6 @@ export const largeScenarios: readonly Scenario[] = [
     processes: [[['save 1']], [['save 1']], [['read 1']], [['read 1']]],
     inOrder: true,
     faults: everyFault,
-  },
-  {
-    name: 'large: 2 writers and 2 readers that expect a miss, nothing stored yet',
-    processes: [[['save 1']], [['save 1']], [['read 1']], [['read 1']]],
-    inOrder: true,
-    missesLikely: true,
-    faults: ['crash'],
   },
   {
     name: 'large: 2 writers and a reader, 2 faults',
