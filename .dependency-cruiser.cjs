@@ -10,7 +10,7 @@ const LAYERS = [
   { name: 'helpers for tests', path: '^src/testing/' },
   { name: 'entry points', path: '^src/(index|setup)\\.m?ts$' },
   { name: 'managers', path: '^src/(manager|with-cache)\\.ts$' },
-  { name: 'hooks and loader', path: '^src/(hooks/|loader\\.ts$)' },
+  { name: 'hooks and lookups', path: '^src/(hooks|lookups)/' },
   { name: 'caches', path: '^src/caches/' },
   { name: 'coherence and models', path: '^src/(coherence|models)/' },
   { name: 'request cache', path: '^src/request-cache\\.ts$' },

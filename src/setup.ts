@@ -6,7 +6,7 @@ import { KeySpace } from './entries/keys.js';
 import { AlreadyCachedError, InvalidOptionError } from './errors.js';
 import { publish } from './events.js';
 import { Statements } from './hooks/statements.js';
-import { Loader } from './loader.js';
+import { Loader } from './lookups/loader.js';
 import { resolveOptions, show, type SetupOptions } from './options.js';
 import { memcachedFromEnv } from './stores/memcached.js';
 import type { Store } from './stores/store.js';

@@ -70,7 +70,7 @@ export const breaks: readonly Break[] = [
   },
   {
     name: 'a load in flight is shared without a look',
-    edits: [{ file: 'loader.js', replace: `if (!fresh || outcome.state === 'void')`, by: `if (outcome.state === 'void')` }],
+    edits: [{ file: 'lookups/loader.js', replace: `if (!fresh || outcome.state === 'void')`, by: `if (outcome.state === 'void')` }],
     scenario: { ...oneWriter, processes: [[['save 1']], [['read 1'], ['read 1']]], lateReplies: true },
     promises: ['P1'],
   },
@@ -107,7 +107,7 @@ export const breaks: readonly Break[] = [
   },
   {
     name: 'a row found by another key is filled although a write was finished meanwhile',
-    edits: [{ file: 'loader.js', replace: `epoch !== undefined && epoch === load.epoch;`, by: `true;` }],
+    edits: [{ file: 'lookups/fill.js', replace: `epoch !== undefined && epoch === load.epoch;`, by: `true;` }],
     scenario: { ...oneWriter, processes: [[['save 1']], [['read a']]] },
     promises: ['P1'],
   },

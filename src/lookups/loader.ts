@@ -1,0 +1,584 @@
+/**
+ * Many lookups, few round trips: what is asked in one tick is looked up in one multi-get, and what
+ * is missing is loaded in one query per cache.
+ *
+ * A lookup goes round: look at its keys, decide, and either answer, load, wait and look again, or
+ * share a load that is already running here (a *flight*). A flight is shared only with a reader
+ * whose own look shows that no write was finished since the flight's query began.
+ */
+import type { BoundCache, ListCache, ResultCache, SimpleCache } from '../caches/bound-cache.js';
+import type { Look, Sight } from '../coherence/affected.js';
+import type { Coherence } from '../coherence/coherence.js';
+import { NotSerialisable } from '../entries/codec.js';
+import type { Seen } from '../entries/envelope.js';
+import type { Canonical } from '../entries/key-types.js';
+import { publish, type BypassReason } from '../events.js';
+import { Gate } from '../gate.js';
+import { findByKeys } from '../models/finder.js';
+import type { ResolvedOptions } from '../options.js';
+import { Filler } from './fill.js';
+import { createListHints, Hints, type Hint, type ListHint, type ListHints } from './hints.js';
+import { Judge, type Verdict } from './judge.js';
+import { isFilledByLease, Leases, noneTried, type Tried } from './leases.js';
+import { joined, noteBypass, type Flight, type Load, type Outcome, type Result } from './load.js';
+import {
+  definedOf,
+  isUnique,
+  lastKeyOf,
+  listKeysOf,
+  Lookup,
+  needsEpoch,
+  nothingSeen,
+  Page,
+  Queue,
+  through,
+  Wanted,
+  type Answer,
+  type Mode,
+  type Waiter,
+} from './lookup.js';
+
+/** Answers lookups of all caches of one Sequelize instance. */
+export class Loader {
+  readonly #coherence: Coherence;
+  readonly #options: ResolvedOptions;
+  readonly #hints: Hints;
+  readonly #listHints: ListHints;
+  readonly #judge: Judge;
+  readonly #leases: Leases;
+  readonly #filler: Filler;
+  readonly #flights = new Map<string, Flight>();
+  readonly #gate: Gate;
+  #queue = new Queue();
+
+  constructor(coherence: Coherence, options: ResolvedOptions) {
+    this.#coherence = coherence;
+    this.#options = options;
+    this.#hints = new Hints(options.maxHints);
+    this.#listHints = createListHints(options.maxHints);
+    this.#judge = new Judge(coherence, this.#hints, this.#listHints);
+    this.#leases = new Leases(coherence);
+    this.#filler = new Filler(coherence, this.#leases, this.#hints, this.#listHints, options.writeLease);
+    this.#gate = new Gate(options.maxConcurrentLoads);
+  }
+
+  /** The row (or custom result) with these key values. Rejects only with the database's errors. */
+  load(cache: BoundCache, values: readonly Canonical[], mode: Mode, page?: Page): Promise<Answer> {
+    const now = mode === 'refresh' || page !== undefined ? undefined : this.#answerNow(cache, values, mode);
+    if (now !== undefined) return Promise.resolve(now.answer);
+    return new Promise((resolve, reject) => {
+      this.#enqueue(new Lookup(cache, values, mode, { resolve, reject }, page));
+    });
+  }
+
+  /**
+   * Looks at keys ahead of lookups, in one round trip.
+   * @param epochs those of them that are tables' epochs, as they were last
+   */
+  async page(keys: ReadonlySet<string>, epochs: ReadonlyMap<string, string | undefined>): Promise<Page> {
+    return keys.size === 0 ? new Page() : new Page(keys, await this.#coherence.survey([...keys], epochs, false));
+  }
+
+  /** The answer, where a store in this process has it: what is no hit goes the way of all lookups. */
+  #answerNow(cache: BoundCache, values: readonly Canonical[], mode: Mode): { readonly answer: Answer } | undefined {
+    const look = this.#coherence.lookNow;
+    if (look === undefined || cache.kind === 'list') return undefined;
+    const lookup = new Lookup(cache, values, mode, undefined, undefined);
+    lookup.tells = false;
+    let verdict = this.#judge.verdict(lookup, look, this.#judge.hintOf(lookup));
+    if (verdict.state === 'row' && cache.kind === 'simple') verdict = this.#judge.row(lookup, cache, verdict.hint, look, true);
+    if (verdict.state !== 'hit') return undefined;
+    cache.counters.hits += 1;
+    publish('hit', () => ({ cache: cache.name, key: lookup.key }));
+    return { answer: cache.present(verdict.content) };
+  }
+
+  #enqueue(lookup: Lookup): void {
+    if (this.#queue.lookups.length === 0) {
+      // After the microtasks of this tick, so that lookups behind an await join.
+      void Promise.resolve().then(() => {
+        process.nextTick(() => {
+          this.#flush();
+        });
+      });
+    }
+    this.#queue.add(lookup);
+  }
+
+  /** Looks again at the store itself. */
+  #again(lookup: Lookup): void {
+    lookup.ahead = false;
+    this.#enqueue(lookup);
+  }
+
+  #flush(): void {
+    const { lookups } = this.#queue;
+    this.#queue = new Queue();
+    const { maxBatch } = this.#options;
+    for (let from = 0; from < lookups.length; from += maxBatch) {
+      const batch = lookups.length <= maxBatch ? lookups : lookups.slice(from, from + maxBatch);
+      this.#answer(batch).catch((error: unknown) => {
+        for (const { waiters } of batch) for (const { reject } of waiters) reject(error);
+      });
+    }
+  }
+
+  async #answer(lookups: readonly Lookup[]): Promise<void> {
+    const hints = new Map<Lookup, Hint>();
+    const listHints = new Map<Lookup, ListHint>();
+    const want = new Wanted();
+    const likely: string[] = [];
+    for (const lookup of lookups) {
+      const { cache } = lookup;
+      if (cache.kind === 'list') {
+        const hint = lookup.mode === 'refresh' ? undefined : this.#listHints.get(lookup.id);
+        if (hint !== undefined) listHints.set(lookup, hint);
+        want.atOnce(lookup, hint);
+        continue;
+      }
+      want.addStamps(lookup);
+      const hint = this.#judge.hintOf(lookup);
+      if (hint === undefined) {
+        want.add(lookup, lookup.key);
+        const last = lastKeyOf(lookup);
+        if (last !== undefined) want.add(lookup, last);
+        // It is known to this process for the first time, so a load is likely: it saves a round trip.
+        if (needsEpoch(cache)) want.add(lookup, cache.model.tableKeys.epoch);
+        if (this.#isLikelyMiss(lookup)) likely.push(lookup.key);
+        continue;
+      }
+      hints.set(lookup, hint);
+      want.add(lookup, hint.rowKey);
+      // A unique key leads to one row or none: while the row still has the key, it is the answer.
+      if (!isUnique(lookup)) want.add(lookup, lookup.key);
+    }
+    // The leases of likely misses are sent right before the look, which shows them.
+    const trying = likely.length > 0 && this.#coherence.looksInOrder(likely) ? this.#coherence.tryLeases(likely) : undefined;
+    const sight = await this.#sight(want, false);
+    const leases = await trying;
+    const tried = leases === undefined ? noneTried : { leases, look: sight.look };
+    const first = leases === undefined ? sight : { ...sight, look: without(leases, sight.look) };
+
+    const misses: Miss[] = [];
+    const astray: Lookup[] = [];
+    const again: { readonly lookup: Lookup; readonly hint: Hint | ListHint; readonly round: number }[] = [];
+    const decide = (lookup: Lookup, judge: () => Verdict, look: Look, round: number): void => {
+      const verdict = judge();
+      switch (verdict.state) {
+        case 'hit':
+          this.#hit(lookup, verdict.content, judge);
+          break;
+        case 'rows':
+          // A page does not show them at the moment of what is looked at now.
+          lookup.ahead = false;
+          again.push({ lookup, hint: verdict.hint, round });
+          break;
+        case 'row':
+          again.push({ lookup, hint: verdict.hint, round });
+          break;
+        case 'astray':
+          astray.push(lookup);
+          break;
+        case 'miss':
+          misses.push(this.#missOf(lookup, verdict, look, needsEpoch(lookup.cache) && !hints.has(lookup)));
+      }
+    };
+    for (const lookup of lookups) {
+      const sight = through(lookup, first);
+      const { look } = sight;
+      const { cache } = lookup;
+      decide(
+        lookup,
+        () => (cache.kind === 'list' ? this.#judge.list(lookup, cache, sight, listHints.get(lookup), 0) : this.#judge.verdict(lookup, look, hints.get(lookup))),
+        look,
+        0,
+      );
+    }
+
+    while (again.length > 0) {
+      const open = again.splice(0);
+      const more = new Wanted();
+      for (const { lookup, hint } of open) {
+        if ('rowKey' in hint) {
+          more.addStamps(lookup);
+          more.add(lookup, hint.rowKey);
+        } else more.atOnce(lookup, hint);
+      }
+      const second = await this.#sight(more, true);
+      for (const { lookup, hint, round } of open) {
+        const { cache } = lookup;
+        const { look: found, steady } = through(lookup, second);
+        const before = through(lookup, first).look;
+        const seen = new Set('rowKey' in hint ? [...definedOf(cache.stamps), hint.rowKey] : listKeysOf(lookup, hint));
+        const both: Look = (key) => (seen.has(key) ? found : before)(key);
+        decide(
+          lookup,
+          () =>
+            'rowKey' in hint || cache.kind !== 'list'
+              ? this.#judge.row(lookup, cache as SimpleCache, hint as Hint, both, true)
+              : this.#judge.list(lookup, cache, { look: both, steady }, hint, round + 1),
+          both,
+          round + 1,
+        );
+      }
+    }
+    for (const lookup of astray) {
+      this.#hints.delete(lookup);
+      lookup.ignoreHint = true;
+      this.#again(lookup);
+    }
+    if (misses.length > 0 || leases !== undefined) await this.#miss(misses, tried);
+  }
+
+  /**
+   * Whether a lookup is worth a lease before it is known to be a miss, which spares a round trip: this
+   * process has not heard of the entry, and too many of those were not there lately.
+   */
+  #isLikelyMiss(lookup: Lookup): boolean {
+    const { cache, mode, page } = lookup;
+    if (mode !== 'read' || page !== undefined || cache.counters.newMissRate <= likelyMiss) return false;
+    return this.#coherence.knowsNothingOf(lookup.key) && !this.#flights.has(lookup.id);
+  }
+
+  /**
+   * Looks at what is wanted and on no page.
+   * @param insist of lists that are known to be there: what they lead to is worth another look
+   */
+  async #sight(wanted: Wanted, insist: boolean): Promise<Sight> {
+    const { keys, epochs } = wanted;
+    if (epochs.size > 0) return this.#coherence.survey([...keys], epochs, insist);
+    if (keys.size === 0) return nothingSeen;
+    return { look: await this.#coherence.look([...keys]), steady: nothingSeen.steady };
+  }
+
+  // ---- Judging what a look showed -------------------------------------------------------------
+
+  #hit(lookup: Lookup, content: unknown, judge: () => Verdict): void {
+    const { cache, waiters } = lookup;
+    cache.counters.hits += waiters.length;
+    publish('hit', () => ({ cache: cache.name, key: lookup.key }));
+    this.#present(lookup, content, judge);
+  }
+
+  /** Answers every waiter with an instance of its own; of a result, `judge` decodes one for each further waiter. */
+  #present({ cache, waiters }: Lookup, content: unknown, judge: () => Verdict | undefined): void {
+    let own = content;
+    for (let at = 0; at < waiters.length; at += 1) {
+      if (at > 0 && cache.kind === 'result') {
+        const again = judge();
+        if (again?.state !== 'hit') throw new Error('The same look gave another answer.');
+        own = again.content;
+      }
+      (waiters[at] as Waiter).resolve(cache.present(own));
+    }
+  }
+
+  // ---- Misses ---------------------------------------------------------------------------------
+
+  #missOf(lookup: Lookup, verdict: Miss['verdict'], look: Look, sawEpoch: boolean): Miss {
+    const { stamps, model } = lookup.cache;
+    return {
+      lookup,
+      verdict,
+      look,
+      seen: look(verdict.target),
+      stamps: stamps.map((key) => look(key as string)),
+      epoch: sawEpoch ? look(model.tableKeys.epoch) : undefined,
+    };
+  }
+
+  /** @param tried leases that were placed ahead, where misses were likely */
+  async #miss(misses: readonly Miss[], tried: Tried): Promise<void> {
+    const loads: Load[] = [];
+    const joins: Promise<void>[] = [];
+    const waiting: Lookup[] = [];
+    const now = performance.now();
+    for (const miss of misses) {
+      const { lookup } = miss;
+      if (!lookup.counted) {
+        lookup.counted = true;
+        if (lookup.page !== undefined) lookup.page.missed = true;
+        const { counters } = lookup.cache;
+        counters.misses += lookup.waiters.length;
+        if (miss.seen.state === 'absent' && miss.verdict.hint === undefined && this.#coherence.knowsNothingOf(lookup.key)) counters.noteNew(false);
+        publish('miss', () => ({ cache: lookup.cache.name, key: lookup.key }));
+      }
+      if (lookup.mode === 'cache-only') {
+        for (const { resolve } of lookup.waiters) resolve(undefined);
+        continue;
+      }
+      const flight = this.#flights.get(lookup.id);
+      if (flight !== undefined || miss.seen.state === 'lease' || miss.seen.state === 'marker') {
+        const judge = (): Verdict | undefined => this.#judge.outdated(lookup, miss.look);
+        const outdated = judge();
+        if (outdated?.state === 'hit') {
+          lookup.cache.counters.outdated += lookup.waiters.length;
+          this.#present(lookup, outdated.content, judge);
+          continue;
+        }
+      }
+      if (flight !== undefined) {
+        joins.push(this.#join(miss, flight));
+        continue;
+      }
+      const load = this.#prepare(miss, now);
+      if (load === undefined) waiting.push(lookup);
+      else loads.push(load);
+    }
+    this.#wait(waiting, now);
+    const leased = new Set(loads.flatMap(({ bypass, target }) => (bypass === undefined ? [target] : [])));
+    const unused = [...tried.leases].filter(([key]) => !leased.has(key));
+    if (unused.length > 0) this.#coherence.inBackground(this.#coherence.abandon(new Map(unused), tried.look));
+    await Promise.all([this.#run(loads, tried), ...joins]);
+  }
+
+  /** Decides how a miss is loaded; `undefined` if it waits for another process's fill instead. */
+  #prepare({ lookup, verdict, seen, stamps, epoch }: Miss, now: number): Load | undefined {
+    let bypass: BypassReason | undefined;
+    if (seen.state === 'unknown' || stamps.some(({ state }) => state === 'unknown')) {
+      bypass = this.#coherence.waiting > 0 ? 'undelivered-invalidation' : 'store-unavailable';
+    } else if (verdict.inFlight === true || seen.state === 'marker' || stamps.some(({ state }) => state === 'marker')) {
+      bypass = 'write-in-flight';
+    } else if (seen.state === 'lease') {
+      lookup.waitUntil ??= now + this.#options.leaseWait;
+      if (now < lookup.waitUntil) return undefined;
+      bypass = 'lease-wait';
+    } else if (lookup.attempts >= maxLeaseAttempts) {
+      bypass = 'store-unavailable';
+    }
+    let settle: (outcome: Outcome) => void = () => undefined;
+    const outcome = new Promise<Outcome>((resolve) => {
+      settle = resolve;
+    });
+    const flight: Flight = { witness: undefined, outcome, settle };
+    this.#flights.set(lookup.id, flight);
+    return {
+      lookup,
+      flight,
+      target: verdict.target,
+      seen,
+      stampsSeen: stamps,
+      epochSeen: epoch,
+      hint: verdict.hint,
+      since: performance.now(),
+      generation: undefined,
+      tableGeneration: undefined,
+      lease: undefined,
+      epoch: undefined,
+      index: undefined,
+      placed: undefined,
+      bypass,
+    };
+  }
+
+  /** Looks again a little later. What waits together is looked up, and if need be loaded, together. */
+  #wait(lookups: readonly Lookup[], now: number): void {
+    if (lookups.length === 0) return;
+    let delay = Infinity;
+    for (const lookup of lookups) {
+      delay = Math.min(delay, lookup.waitStep, (lookup.waitUntil ?? now) - now);
+      lookup.waitStep = Math.min(lookup.waitStep * 2, 64);
+    }
+    setTimeout(() => {
+      for (const lookup of lookups) this.#again(lookup);
+    }, delay);
+  }
+
+  /** Shares a running load if no write was finished since it began; else looks again after it. */
+  async #join({ lookup, seen, stamps }: Miss, flight: Flight): Promise<void> {
+    const { witness } = flight;
+    let fresh = false;
+    if (witness !== undefined && joined(stamps) === witness.generation) {
+      if (witness.key === lookup.key) {
+        fresh = 'text' in seen && seen.text === witness.text;
+      } else {
+        const now = (await this.#coherence.look([witness.key]))(witness.key);
+        fresh = now.state === 'stamp' && now.text === witness.text;
+      }
+    }
+    const outcome = await flight.outcome;
+    if (!fresh || outcome.state === 'void') {
+      this.#again(lookup);
+      return;
+    }
+    if (outcome.state === 'failed') {
+      for (const { reject } of lookup.waiters) reject(outcome.error);
+      return;
+    }
+    await this.#give(lookup, outcome, false);
+  }
+
+  /** Hands an outcome to a lookup's waiters, each an instance of its own. */
+  async #give(lookup: Lookup, outcome: Outcome & { state: 'found' }, own: boolean): Promise<void> {
+    await Promise.all(
+      lookup.waiters.map(async ({ resolve, reject }, at) => {
+        try {
+          resolve(own && at === 0 ? outcome.answer : await outcome.copy());
+        } catch (error) {
+          reject(error);
+        }
+      }),
+    );
+  }
+
+  // ---- Loads ----------------------------------------------------------------------------------
+
+  async #run(loads: readonly Load[], tried: Tried): Promise<void> {
+    if (loads.length === 0) return;
+    try {
+      const { ready, lost } = await this.#leases.acquire(loads, tried);
+      // Not earlier: they would meet leases of their own, and wait for them.
+      for (const load of lost) {
+        this.#end(load, { state: 'void' });
+        this.#again(load.lookup);
+      }
+      const groups = new Map<BoundCache, Load[]>();
+      for (const load of ready) groups.set(load.lookup.cache, [...(groups.get(load.lookup.cache) ?? []), load]);
+      await Promise.all(
+        Array.from(groups, ([cache, group]) =>
+          cache.kind === 'simple'
+            ? this.#loadRows(cache, group)
+            : Promise.all(group.map((load) => (cache.kind === 'list' ? this.#loadList(cache, load) : this.#loadResult(cache, load)))),
+        ),
+      );
+    } catch (error) {
+      // Nobody may be left waiting, whatever went wrong.
+      await this.#fail(loads, error);
+    }
+  }
+
+  async #loadRows(cache: SimpleCache, loads: readonly Load[]): Promise<void> {
+    const { model } = cache;
+    const results = await this.#ask(cache, loads, () => findByKeys(model, cache, loads.map(({ lookup }) => lookup.values)));
+    if (results === undefined) return;
+    const stored = cache.primary ? this.#filler.primary(cache, loads, results) : (await this.#filler.byKey(cache, loads, results)).stored;
+    await this.#conclude(cache, loads, results, stored);
+  }
+
+  async #loadResult(cache: ResultCache, load: Load): Promise<void> {
+    const result = (await this.#ask(cache, [load], async () => [await cache.compute(load.lookup.values)]))?.[0];
+    if (result === undefined) return;
+    await this.#conclude(cache, [load], [result], this.#filler.result(cache, load, result));
+  }
+
+  async #loadList(cache: ListCache, load: Load): Promise<void> {
+    const result = (await this.#ask(cache, [load], async () => [await cache.compute(load.lookup.values)]))?.[0];
+    if (result === undefined) return;
+    const { stored } = await this.#filler.list(cache, load, result);
+    await this.#conclude(cache, [load], [result], stored);
+  }
+
+  /**
+   * Asks the database, and looks meanwhile at the leases that were not seen when they were placed and
+   * are filled without another look. Without results the loads have failed.
+   */
+  async #ask(
+    cache: BoundCache,
+    loads: readonly Load[],
+    ask: () => Promise<readonly unknown[]>,
+  ): Promise<readonly Result[] | undefined> {
+    const began = performance.now();
+    // Of one statement's leases, some may have been placed with the look, and others after it.
+    const unplaced = isFilledByLease(cache) ? loads.filter(({ lease, placed }) => lease !== undefined && placed === undefined) : [];
+    const looking = unplaced.length === 0 ? undefined : this.#coherence.look(unplaced.map(({ target }) => target));
+    try {
+      const found = await this.#gate.pass(ask);
+      publish('load', () => ({ cache: cache.name, lookups: loads.length, milliseconds: performance.now() - began }));
+      const look = await looking;
+      for (const load of unplaced) load.placed = look;
+      return loads.map((load, at) => this.#result(load, cache, found[at] ?? null));
+    } catch (error) {
+      await looking;
+      await this.#fail(loads, error);
+      return undefined;
+    }
+  }
+
+  /** The answer as cells, as far as it can be stored. */
+  #result(load: Load, cache: BoundCache, answer: unknown): Result {
+    try {
+      return { answer, cells: cache.encode(answer) };
+    } catch (cause) {
+      if (!(cause instanceof NotSerialisable)) throw cause;
+      noteBypass(load.lookup, 'not-serialisable');
+      return { answer, cells: undefined };
+    }
+  }
+
+  /**
+   * Answers. What the answers were stored with has been sent, and whoever looks next sends after it, so
+   * nobody waits for how it ends.
+   */
+  async #conclude(cache: BoundCache, loads: readonly Load[], results: readonly Result[], stored: Promise<unknown>): Promise<void> {
+    this.#coherence.inBackground(stored);
+    await Promise.all(loads.map((load, at) => this.#hand(cache, load, results[at] as Result)));
+  }
+
+  async #hand(cache: BoundCache, load: Load, { answer, cells }: Result): Promise<void> {
+    if (load.bypass !== undefined) noteBypass(load.lookup, load.bypass);
+    const own = cache.conceal(answer);
+    // What is nested in it is the answer's own, which its caller may change at once.
+    const text = cache.kind === 'result' || holdsObjects(cells) ? JSON.stringify(cells) : undefined;
+    const outcome: Outcome & { state: 'found' } = {
+      state: 'found',
+      answer: own,
+      copy: async () => {
+        if (cells !== undefined) return cache.present(cache.decode(text === undefined ? cells : JSON.parse(text)));
+        // It cannot be copied exactly: ask again.
+        const { values } = load.lookup;
+        const copied = cache.kind === 'simple' ? (await findByKeys(cache.model, cache, [values]))[0] : await cache.compute(values);
+        return cache.conceal(copied ?? null);
+      },
+    };
+    this.#end(load, outcome);
+    await this.#give(load.lookup, outcome, true);
+  }
+
+  async #fail(loads: readonly Load[], error: unknown): Promise<void> {
+    const leases = new Map<string, string>();
+    for (const load of loads) {
+      if (load.lease !== undefined) leases.set(load.target, load.lease);
+      this.#end(load, { state: 'failed', error });
+      for (const { reject } of load.lookup.waiters) reject(error);
+    }
+    await this.#coherence.abandon(leases);
+  }
+
+  #end({ lookup, flight }: Load, outcome: Outcome): void {
+    if (this.#flights.get(lookup.id) === flight) this.#flights.delete(lookup.id);
+    flight.settle(outcome);
+  }
+
+
+}
+
+interface Miss {
+  readonly lookup: Lookup;
+  readonly verdict: Verdict & { state: 'miss' };
+  readonly look: Look;
+  /** What the look showed under the target, and under the cache's stamps. */
+  readonly seen: Seen;
+  readonly stamps: readonly Seen[];
+  readonly epoch: Seen | undefined;
+}
+
+/**
+ * Above this rate of misses, leases are placed ahead; it takes four in a row to get there. One that is
+ * placed ahead spares a miss a round trip; one that is refused costs a hit a command, a tenth of that.
+ */
+const likelyMiss = 0.2;
+
+/** After so many leases that could not be placed, the store is as good as down for this lookup. */
+const maxLeaseAttempts = 5;
+
+/** What a look shows, had these leases not been placed before it. */
+const without =
+  (leases: ReadonlyMap<string, string>, look: Look): Look =>
+  (key) => {
+    const seen = look(key);
+    return seen.state === 'lease' && seen.text === leases.get(key) ? { state: 'absent' } : seen;
+  };
+
+/** Whether cells hold values that are the answer's own: nested JSON. */
+const holdsObjects = (cells: unknown): boolean =>
+  Array.isArray(cells) ? cells[0] === 'j' || cells.some(holdsObjects) : typeof cells === 'object' && cells !== null;
