@@ -251,7 +251,7 @@ export class Loader {
     return { look: await this.#coherence.look([...keys]), steady: nothingSeen.steady };
   }
 
-  // ---- Judging what a look showed -------------------------------------------------------------
+  // ---- Hits -----------------------------------------------------------------------------------
 
   #hit(lookup: Lookup, content: unknown, judge: () => Verdict): void {
     const { cache, waiters } = lookup;
