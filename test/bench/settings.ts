@@ -48,6 +48,8 @@ export const settingColumns = {
   raw: 'throughput against raw',
   findOne: 'throughput against findOne',
   socket: 'throughput against a pipelined socket',
+  transparent: 'throughput against sequelize-transparent-cache',
+  manager: 'throughput against cache-manager',
   own: 'get id against its base',
   ownCpu: 'CPU time of get id against its base',
   rawOwn: 'raw get against its base',
@@ -72,6 +74,12 @@ export function settingComparisons(settings: readonly Setting[]): Comparison[] {
     ];
     // It knows one server.
     if (servers === 1) lines.push({ name: settingLine(name, 'socket'), of: [socket, get], says: 'times the throughput' });
+    // To bring a million rows into each of these caches would take longer than everything else.
+    if (!isLarge(setting)) {
+      for (const [column, other] of [['transparent', 'sequelize-transparent-cache'], ['manager', 'cache-manager']] as const) {
+        lines.push({ name: settingLine(name, column), of: [caseIn(other, name), get], says: 'times the throughput' });
+      }
+    }
     if (base === undefined) return lines;
     const [ownBase, rawBase] = [caseIn('get id', base), caseIn('raw get', base)];
     if (processes !== undefined) {
@@ -174,7 +182,7 @@ export class SettingBench {
     const apart = settings.flatMap((setting) => (setting.processes === undefined ? [] : [{ ...setting, processes: setting.processes }]));
     const [first] = apart;
     if (first === undefined) return [];
-    const names = ['get id', 'raw get', 'pipelined socket', 'findOne id'] as const;
+    const names = ['get id', 'raw get', 'pipelined socket', 'sequelize-transparent-cache', 'cache-manager', 'findOne id'] as const;
     const workers: Worker[] = [];
     try {
       const task = { url: this.#ground.url, servers: this.#addresses(first), prefix: prefixOf(first), rows: first.rows };
