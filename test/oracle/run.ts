@@ -1,5 +1,7 @@
 /** Runs plans: each step on real services, each lookup compared with what the database answers. */
 import assert from 'node:assert/strict';
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import {
   BaseError,
@@ -8,6 +10,7 @@ import {
   type FindOptions,
   type Model,
   type ModelStatic,
+  type Sequelize,
   type Transaction,
   type WhereOptions,
 } from 'sequelize';
@@ -99,12 +102,15 @@ class Runner {
   readonly #pools: readonly Map<ModelName, Model[]>[];
   /** Primary keys that were ever seen. */
   readonly #seen = new Map<ModelName, Values[]>();
+  /** The statements under way of the write that is run. */
+  readonly #underWay = new AsyncLocalStorage<Set<Promise<unknown>>>();
   #rows = new Map<ModelName, readonly Values[]>();
   #turn = 0;
 
   constructor(worlds: readonly World[]) {
     this.#worlds = worlds;
     this.#pools = worlds.map(() => new Map());
+    for (const { sequelize } of worlds) this.#watch(sequelize);
   }
 
   async step(step: Step, transaction: Transaction | undefined): Promise<void> {
@@ -141,14 +147,30 @@ class Runner {
   /** The database may refuse a write; nothing else may go wrong. */
   async #refusable(write: () => Promise<unknown>): Promise<void> {
     this.tally.writes += 1;
+    const underWay = new Set<Promise<unknown>>();
     try {
-      await write();
+      await this.#underWay.run(underWay, write);
     } catch (error) {
+      // Of several statements side by side (`individualHooks`, associations) one is refused, and the others go on.
+      await settled(underWay);
       if (!isRefusal(error)) throw error;
       this.tally.refused.set(error.name, (this.tally.refused.get(error.name) ?? 0) + 1);
     } finally {
       this.#rows = new Map();
     }
+  }
+
+  #watch(sequelize: Sequelize): void {
+    const query = sequelize.query.bind(sequelize) as (...given: readonly unknown[]) => Promise<unknown>;
+    const watched = (...given: readonly unknown[]): Promise<unknown> => {
+      const underWay = this.#underWay.getStore();
+      const statement = query(...given);
+      underWay?.add(statement);
+      const over = (): void => void underWay?.delete(statement);
+      statement.then(over, over);
+      return statement;
+    };
+    Object.defineProperty(sequelize, 'query', { value: watched, configurable: true, writable: true });
   }
 
   // ---- Transactions ---------------------------------------------------------------------------
@@ -656,4 +678,14 @@ function report(ask: Ask, values: readonly unknown[], answer: unknown, expected:
   const show = (value: unknown): string => inspect(plain(value), { breakLength: 200, depth: 8 });
   const key = ask.key.map((field, at) => `${field}: ${inspect(idOf(values[at]))}`).join(', ');
   return `${ask.custom ?? ask.member ?? ask.model} { ${key} }\n  the cache:    ${show(answer)}\n  the database: ${show(expected)}`;
+}
+
+/** Resolves when none is under way, nor is begun after another one. */
+async function settled(underWay: ReadonlySet<Promise<unknown>>): Promise<void> {
+  for (let turns = 0; turns < 3; turns += 1) {
+    await nextTurn();
+    if (underWay.size === 0) continue;
+    await Promise.allSettled(underWay);
+    turns = -1;
+  }
 }
