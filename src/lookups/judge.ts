@@ -96,7 +96,7 @@ export class Judge {
     }
     // A hint that was used is the one that is remembered.
     if (viaIndex) {
-      if (isUnique(lookup)) cache.counters.noteNew(true);
+      if (this.#hints.get(lookup) === undefined) cache.counters.noteNew(true);
       this.#hints.set(lookup, hint);
     }
     return { state: 'hit', content: found.row };

@@ -25,9 +25,11 @@ import { holdFirst } from '../support/observed-store.js';
 import { startTcpProxy } from '../support/tcp-proxy.js';
 
 class Item extends Model<InferAttributes<Item>, InferCreationAttributes<Item>> {
-  declare static readonly cache: ModelCache<Item, 'id' | 'slug'>;
+  declare static readonly cache: ModelCache<Item, 'id' | 'slug' | 'shelf'>;
   declare id: CreationOptional<number>;
   declare slug: string;
+  /** Not unique. */
+  declare shelf: CreationOptional<number | null>;
   declare count: number;
 }
 
@@ -37,11 +39,12 @@ function defineItem(sequelize: Sequelize): typeof Item {
     {
       id: { type: DataTypes.INTEGER, primaryKey: true, autoIncrement: true },
       slug: { type: DataTypes.STRING(40), allowNull: false, unique: true },
+      shelf: DataTypes.INTEGER,
       count: { type: DataTypes.INTEGER, allowNull: false },
     },
     { sequelize, modelName: 'Item', tableName: 'items', timestamps: false },
   );
-  withCache(Own, { keys: ['id', 'slug'] });
+  withCache(Own, { keys: ['id', 'slug', 'shelf'] });
   return Own;
 }
 
@@ -53,7 +56,7 @@ const enoughHits = 30;
 
 async function fillTable(Own: typeof Item): Promise<void> {
   await Own.sync({ force: true });
-  await Own.bulkCreate(Array.from({ length: rows }, (_, at) => ({ id: at + 1, slug: `s${String(at + 1)}`, count: 0 })));
+  await Own.bulkCreate(Array.from({ length: rows }, (_, at) => ({ id: at + 1, slug: `s${String(at + 1)}`, shelf: at + 1, count: 0 })));
 }
 
 const oneAfterTheOther = async (from: number, to: number, read: (id: number) => Promise<unknown>): Promise<void> => {
@@ -122,6 +125,18 @@ for (const name of backendNames) {
         },
         undefined,
         // It forgets what it has stored: all that it reads is as if another process had stored it.
+        { maxHints: 1 },
+      ));
+
+    it('so it is by a key that is not unique', () =>
+      onGround(
+        name,
+        async ({ backend, Own }) => {
+          const shelf = (id: number): Promise<unknown> => Own.cache.get({ shelf: id });
+          for (let time = 0; time < 2; time += 1) await oneAfterTheOther(1, enoughHits, shelf);
+          await costing(backend, { sql: 0, operations: { get: 2 } }, () => shelf(1));
+        },
+        undefined,
         { maxHints: 1 },
       ));
 
