@@ -30,6 +30,47 @@ export interface FlashEvents {
   error: { readonly operation: string; readonly cause: unknown };
   /** A server of the store went down or came back. */
   server: { readonly server: string; readonly state: 'up' | 'down'; readonly cause?: unknown };
+  /** The store refused a value. Readers go to the database for it, without waiting for each other. */
+  refused: { readonly cache: string; readonly key: string; readonly reason: RefusalReason; readonly cause: unknown };
+  /** A load held its lease to the end in vain: the lease was gone when its answer was to be stored. */
+  expired: { readonly cache: string; readonly key: string; readonly milliseconds: number };
+  /** Something valid cannot be cached or watched, and is passed through. Published once per model and reason. */
+  passthrough: { readonly model: string; readonly reason: string; readonly detail: string };
+  /** The program removed the hooks of this package from a Sequelize instance; they were put back. */
+  rehooked: { readonly hooks: readonly string[] };
+}
+
+/** Why a store did not take a value. */
+export type RefusalReason = 'too-large' | 'out-of-memory' | 'refused';
+
+/** Why a write voided everything that is cached of a table. */
+export type WideReason =
+  /** The rows that the statement changes cannot be told from it. */
+  | 'unknown-rows'
+  /** More rows than `bulkInvalidationLimit`. */
+  | 'too-many-rows'
+  /** A row moves to another primary key. */
+  | 'primary-key-changed'
+  /** `INSERT … ON DUPLICATE KEY UPDATE` and the like: which row is written is up to the database. */
+  | 'upsert'
+  /** TRUNCATE, DROP and other statements about the whole table. */
+  | 'whole-table'
+  /** Raw SQL, which is known only by the tables that it names. */
+  | 'raw-sql'
+  /** A foreign key's ON DELETE or ON UPDATE rule changes rows that could not be told. */
+  | 'cascade'
+  /** Rows could have joined those that were read before the statement. */
+  | 'weak-isolation'
+  /** The program asked for it: `clear`, `bumpVersion`, `invalidate`. */
+  | 'requested';
+
+/** A table of which a write voided everything. */
+export interface WideInvalidation {
+  /** The table's name, with its schema where it has one. */
+  readonly table: string;
+  /** The kind of statement, such as 'UPDATE' or 'BULKDELETE', as Sequelize names it; 'MANUAL' for a call of the program's. */
+  readonly statement: string;
+  readonly reason: WideReason;
 }
 
 /** Why an answer was not stored. */
@@ -65,6 +106,10 @@ export const channels: Channels = {
   corrupt: open('corrupt'),
   error: open('error'),
   server: open('server'),
+  refused: open('refused'),
+  expired: open('expired'),
+  passthrough: open('passthrough'),
+  rehooked: open('rehooked'),
 };
 
 /** Publishes a message; `message` is called only when the channel has a subscriber. */
