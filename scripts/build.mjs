@@ -19,6 +19,7 @@ import {
   ROOT,
   runTool,
   step,
+  stepsBeside,
 } from './tools.mjs';
 
 /**
@@ -62,17 +63,22 @@ const STAMP = join(ROOT, 'build', '.compiled.json');
 
 /**
  * Compiles everything, with a step for each part: the sources, the tests, the examples, and every folder of
- * tests with a tsconfig of its own.
+ * tests with a tsconfig of its own. The larger half of it is the tests, so the rest runs beside them.
  * @param {{ check?: boolean, onlyWhenNeeded?: boolean, withExamples?: boolean }} [options] `check: false`
  * compiles although types do not fit
+ * @param {(() => Promise<void>)[]} [furtherLanes] steps to run beside the compilers
  */
-export async function buildAll(options = {}) {
+export async function buildAll(options = {}, furtherLanes = []) {
   const isQuick = options.check === false || options.onlyWhenNeeded === true;
   const examples = options.withExamples === false ? [] : [EXAMPLES];
-  for (const project of [PACKAGE, TESTS, ...examples, ...FURTHER_TESTS]) {
-    if (!(isQuick && project.emitsNothing)) await build(project, options);
-  }
-  if (!isQuick) await step('tsc scripts', () => runTool('typescript', ['-p', 'scripts/tsconfig.json'], 'tsc'));
+  await build(PACKAGE, options);
+  const others = async () => {
+    for (const project of [...examples, ...FURTHER_TESTS]) {
+      if (!(isQuick && project.emitsNothing)) await build(project, options);
+    }
+    if (!isQuick) await step('tsc scripts', () => runTool('typescript', ['-p', 'scripts/tsconfig.json'], 'tsc'));
+  };
+  await stepsBeside([() => build(TESTS, options), others, ...furtherLanes]);
 }
 
 /** Compiles what `npm start` needs, if it is out of date. */

@@ -1,10 +1,15 @@
 /**
- * Everything that must hold, in order, up to the first failure: npm test
+ * Runs checks and tests, in order, up to the first part that fails: npm test
  *
- *   npm test -- integration/memcached     only test files whose path contains this, and what they need
+ *   npm test                              the everyday suites: checks, types, unit, contract, integration
+ *   npm run test:all                      every suite at its full size, and the check of the package as it ships
+ *   npm test -- --share                   every suite at the size of its share, as `.ci/run` does
+ *   npm test -- integration/memcached     only test files whose path contains this, of any suite, and what they need
  *   npm test -- unit/keys --no-check      the same, although something somewhere does not compile
  *   npm test -- --test-name-pattern=lease further arguments of `node --test`
  *   npm test -- --checks                  everything but the tests
+ *
+ * The suites and their sizes are in suites.mjs.
  *
  * Environment: SEED (of the random tests), SEQUELIZE_FLASH_MEMCACHED and SEQUELIZE_FLASH_MYSQL_URL (servers to
  * use instead of new ones), SEQUELIZE_FLASH_TEST_CONCURRENCY, SEQUELIZE_FLASH_TEST_TIMEOUT_MS,
@@ -17,40 +22,50 @@ import { join } from 'node:path';
 import { buildAll, compiledTest } from './build.mjs';
 import { checkPackage } from './check-package.mjs';
 import { withServers } from './provide-servers.mjs';
+import { sizesOf, suitesOf, TEST_FILE } from './suites.mjs';
 import { ensureInstalled, Failure, filesBelow, main, readJson, runTool, runVisibly, say, step } from './tools.mjs';
 
-const TEST_FILE = /^(test|examples)\/.*\.test\.[mc]?ts$/;
-
 await main(async () => {
-  const { filters, nodeArgs, check, checksOnly } = parseArguments(process.argv.slice(2));
+  const { filters, nodeArgs, check, checksOnly, size } = parseArguments(process.argv.slice(2));
   await ensureInstalled();
 
   const isWhole = filters.length === 0;
   const files = [...filesBelow('test'), ...filesBelow('examples')].filter(
-    (file) => TEST_FILE.test(file) && (isWhole || filters.some((filter) => file.includes(filter))),
+    (file) => TEST_FILE.test(file) && (isWhole ? isOfSize(file, size) : filters.some((filter) => file.includes(filter))),
   );
   if (files.length === 0 && !checksOnly) throw new Failure(`No test file has ${filters.join(' or ')} in its path.`);
 
   const withExamples = isWhole || files.some((file) => file.includes('example'));
-  await buildAll({ check, onlyWhenNeeded: !isWhole, withExamples });
-  if (isWhole) await runChecks();
+  await buildAll({ check, onlyWhenNeeded: !isWhole, withExamples }, isWhole ? [runChecks] : []);
+  if (isWhole && (checksOnly || size !== 'everyday')) await checkPackage();
   if (checksOnly) return 0;
 
+  const sizes = sizesOf(size);
   const needsServers = !files.every((file) => file.startsWith('test/unit/'));
   return needsServers
-    ? withServers({ flushLogAtCommit: 2 }, (env) => runTests(files, nodeArgs, env))
-    : runTests(files, nodeArgs, {});
+    ? withServers({ flushLogAtCommit: 2 }, (env) => runTests(files, nodeArgs, { ...sizes, ...env }))
+    : runTests(files, nodeArgs, sizes);
 });
+
+/**
+ * @param {string} file
+ * @param {import('./suites.mjs').Size} size
+ */
+function isOfSize(file, size) {
+  return size !== 'everyday' || suitesOf(file).some(({ everyday }) => everyday === true);
+}
 
 /** @param {string[]} args */
 function parseArguments(args) {
   const nodeArgs = args.filter((arg) => arg.startsWith('--test-'));
   const filters = args.filter((arg) => !arg.startsWith('-'));
   const unknown = args.find(
-    (arg) => ![...nodeArgs, ...filters, '--no-check', '--checks'].includes(arg),
+    (arg) => ![...nodeArgs, ...filters, '--no-check', '--checks', '--all', '--share'].includes(arg),
   );
   if (unknown !== undefined) throw new Failure(`Unknown argument: ${unknown}`);
-  return { filters, nodeArgs, check: !args.includes('--no-check'), checksOnly: args.includes('--checks') };
+  /** @type {import('./suites.mjs').Size} */
+  const size = args.includes('--all') ? 'full' : args.includes('--share') ? 'share' : 'everyday';
+  return { filters, nodeArgs, check: !args.includes('--no-check'), checksOnly: args.includes('--checks'), size };
 }
 
 async function runChecks() {
@@ -62,7 +77,6 @@ async function runChecks() {
       'depcruise',
     ),
   );
-  await checkPackage();
 }
 
 function importRuleFolders() {

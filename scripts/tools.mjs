@@ -56,16 +56,35 @@ export async function main(body) {
  * @returns {Promise<T>}
  */
 export async function step(name, body) {
-  output.write(`${name} … `);
+  // Steps beside each other have whole lines, when they end.
+  const heading = `${name} … `;
+  const isAlone = !beside;
+  if (isAlone) output.write(heading);
   const start = performance.now();
   try {
     const result = await body();
-    say(seconds(start));
+    say(`${isAlone ? '' : heading}${seconds(start)}`);
     return result;
   } catch (error) {
-    say(`failed after ${seconds(start)}\n`);
+    say(`${isAlone ? '' : heading}failed after ${seconds(start)}\n`);
     throw error;
   }
+}
+
+/** Whether steps run beside each other. */
+let beside = false;
+
+/**
+ * Runs several sequences of steps beside each other, and waits for all of them.
+ * @param {readonly (() => Promise<void>)[]} lanes
+ * @throws what the first of them that failed threw
+ */
+export async function stepsBeside(lanes) {
+  beside = true;
+  const ended = await Promise.allSettled(lanes.map((lane) => lane()));
+  beside = false;
+  const failed = ended.find((lane) => lane.status === 'rejected');
+  if (failed) throw failed.reason;
 }
 
 /** @param {number} start of performance.now() */

@@ -34,7 +34,7 @@ export function exploreAll(title: string, scenarios: readonly Scenario[], larger
         t.diagnostic(shown(report));
         total = { states: total.states + report.states, transitions: total.transitions + report.transitions };
         assert.equal(report.violation, undefined, told(report));
-        assert.ok(report.exhaustive || larger.includes(scenario), 'what npm test explores it explores exhaustively');
+        assert.ok(report.exhaustive || larger.includes(scenario), 'what is explored by default is explored exhaustively');
         assert.ok(report.ends.size > 0);
       });
     }

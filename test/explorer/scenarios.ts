@@ -1,10 +1,10 @@
-/** What `npm test` explores, each scenario exhaustively; larger ones on demand. */
+/** What the explorer tests explore, each scenario exhaustively; larger ones on demand. */
 import type { Scenario } from './world.js';
 
 const everyFault = ['crash', 'eviction', 'lost reply', 'pause'] as const;
 
 /**
- * Explored by `npm test`. At most one fault in a run, of the kinds named and at any step, unless a
+ * Explored by default. At most one fault in a run, of the kinds named and at any step, unless a
  * scenario says otherwise.
  */
 export const scenarios: readonly Scenario[] = [

@@ -2,6 +2,7 @@
  * A short run of the torture, and runs with a cache that is broken on purpose: they have to show it.
  *
  *   SEED=… npm test -- torture/torture            the same plans again, if not the same interleaving
+ *   TORTURE_SECONDS=60 npm test -- torture/torture
  *   npm run torture -- --seconds 600 --seed 1     for longer
  */
 import assert from 'node:assert/strict';
@@ -11,12 +12,13 @@ import { torture, type Report, type TortureOptions } from './run.js';
 import type { Sabotage } from './sabotage.js';
 
 const chosenSeed = seed();
+const seconds = Number(process.env.TORTURE_SECONDS ?? 12);
 
 describe('torture', () => {
   it('shows nothing stale, nothing uncommitted and nothing wrong', async (t) => {
     t.diagnostic(`SEED=${chosenSeed}`);
     const said: string[] = [];
-    const report = await torture({ seconds: 12, seed: chosenSeed, workers: 3, readsPerSecond: 2000, say: (line) => said.push(line) });
+    const report = await torture({ seconds, seed: chosenSeed, workers: 3, readsPerSecond: 2000, say: (line) => said.push(line) });
     t.diagnostic(JSON.stringify(report));
     assert.ok(report.ok, `SEED=${chosenSeed}\n${said.join('\n')}\n${JSON.stringify(report)}`);
   });
