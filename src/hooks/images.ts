@@ -1,8 +1,7 @@
 /** Rows as the database has them, read by the plugin itself inside a write's transaction. */
-import { Op, QueryTypes, Transaction, type FindOptions, type Sequelize, type WhereOptions } from 'sequelize';
+import { Op, Transaction, type FindOptions, type Sequelize, type WhereOptions } from 'sequelize';
 import type { BoundModel } from '../caches/registry.js';
 import type { Canonical } from '../entries/key-types.js';
-import { publish } from '../events.js';
 import { canonicalValues } from '../models/cached-model.js';
 import { whereOf } from '../models/finder.js';
 import type { RowValues } from './effects.js';
@@ -70,94 +69,4 @@ export async function imagesOf(
       ? { [column.name]: { [Op.in]: primaryKeys.map(([value]) => column.key.queryValue(value as string)) } }
       : { [Op.or]: primaryKeys.map((values) => whereOf(columns, values)) };
   return imagesWhere(bound, where, primaryKeys.length, transaction, rowLock);
-}
-
-/**
- * Whether rows that are locked by a condition can be joined by others before the transaction ends:
- * so it is below REPEATABLE READ, where InnoDB locks no gaps.
- */
-export class Isolation {
-  readonly #sequelize: Sequelize;
-  #serverIsWeak: Promise<boolean> | undefined;
-
-  constructor(sequelize: Sequelize) {
-    this.#sequelize = sequelize;
-  }
-
-  /** For a transaction of the user's, or (null) for one that is begun without saying its level. */
-  async isWeak(transaction: Transaction | null): Promise<boolean> {
-    if (!hasRowLocks(this.#sequelize)) return false;
-    const level = (transaction as { readonly options?: { readonly isolationLevel?: string | null } } | null)?.options?.isolationLevel;
-    if (level != null) return weak.test(level);
-    // A rejection is not remembered: the next write asks again.
-    this.#serverIsWeak ??= this.#ask().catch((error: unknown) => {
-      this.#serverIsWeak = undefined;
-      throw error;
-    });
-    return this.#serverIsWeak;
-  }
-
-  async #ask(): Promise<boolean> {
-    const rows = await this.#sequelize.query<{ readonly Value: string }>(
-      `SHOW VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation')`,
-      { type: QueryTypes.SELECT, transaction: null, useMaster: true },
-    );
-    return rows.some(({ Value }) => weak.test(Value));
-  }
-}
-
-const weak = /uncommitted|read.committed/i;
-
-/**
- * A transaction around one autocommitted statement, on the statement's own connection. It makes
- * what is read before and after the statement true until its commit.
- */
-export class StatementTransaction {
-  readonly transaction: Transaction;
-  readonly #sequelize: Sequelize;
-
-  constructor(sequelize: Sequelize, connection: unknown) {
-    this.#sequelize = sequelize;
-    this.transaction = Object.assign(new Transaction(sequelize, {}), { connection });
-  }
-
-  /** @param repeatable the server's default is weaker than REPEATABLE READ, which is needed here */
-  async begin(repeatable: boolean): Promise<void> {
-    if (repeatable) await this.#run('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ');
-    await this.#run('START TRANSACTION');
-  }
-
-  async commit(): Promise<void> {
-    await this.#run('COMMIT');
-  }
-
-  /** Never rejects: it follows an error that the caller has to see. */
-  async rollback(): Promise<void> {
-    // A deadlock: Sequelize has done it.
-    if ((this.transaction as { readonly finished?: string }).finished !== undefined) return;
-    try {
-      await this.#run('ROLLBACK');
-    } catch (cause) {
-      publish('error', () => ({ operation: 'rollback', cause }));
-    }
-  }
-
-  /**
-   * Before `afterQuery` rejects: Sequelize gives a statement's connection back to the pool only if its
-   * hooks do not, and a pool without connections is the end of every read. What state this one is in is
-   * not known, so it is closed, as Sequelize does where a COMMIT fails.
-   */
-  giveUpConnection(): void {
-    const { connectionManager } = this.#sequelize as unknown as {
-      readonly connectionManager: { destroyConnection(connection: unknown): Promise<void> };
-    };
-    const { connection } = this.transaction as unknown as { readonly connection: unknown };
-    connectionManager.destroyConnection(connection).catch((cause: unknown) => {
-      publish('error', () => ({ operation: 'close connection', cause }));
-    });
-  }
-
-  async #run(sql: string): Promise<void> {
-    await this.#sequelize.query(sql, { transaction: this.transaction, raw: true });
-  }
 }

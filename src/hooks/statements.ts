@@ -18,7 +18,10 @@ import { publish } from '../events.js';
 import { noteWrite } from '../request-cache.js';
 import { dependsOnAfter, Effects } from './effects.js';
 import { canWrite, dropsDatabase, transactionAfter } from './raw-sql.js';
-import { hasRowLocks, imagesOf, imagesWhere, Isolation, StatementTransaction, type Image, type RowLock } from './images.js';
+import { hasRowLocks, imagesOf, imagesWhere, type Image, type RowLock } from './images.js';
+import { LostConnections } from './lost-connections.js';
+import { StatementTransaction } from './own-transaction.js';
+import { Isolation } from './server-settings.js';
 import { bulkInstances, incrementedColumns, isWrite, planOf, voidCascades, type ModelPlan, type StatementOptions, type WritePlan } from './writes.js';
 
 const hookName = 'sequelize-flash';
@@ -66,6 +69,7 @@ export class Statements {
   readonly #watched = new Set<Sequelize>();
   readonly #watchName = `${hookName}/${randomToken()}`;
   readonly #isolation: Isolation;
+  readonly #lost: LostConnections;
   /** Saves whose row is being marked already, by their instance. */
   readonly #announced = new WeakMap<Model, Announced>();
   readonly #locks = new Map<string, Promise<void>>();
@@ -77,6 +81,7 @@ export class Statements {
     this.#coherence = coherence;
     this.#rowLimit = rowLimit;
     this.#isolation = new Isolation(sequelize);
+    this.#lost = new LostConnections(sequelize);
   }
 
   /** Adds the hooks. */
@@ -537,40 +542,14 @@ export class Statements {
    */
   async #release(write: Write | undefined, connection: unknown, more?: Affected): Promise<void> {
     if (write === undefined) return;
-    if (!hasRowLocks(this.#sequelize) || this.#isUsable(connection)) await write.release(more);
+    if (!hasRowLocks(this.#sequelize) || this.#lost.isUsable(connection)) await write.release(more);
     else {
-      const isOver = (): Promise<boolean> => this.#isGone(connection);
+      const isOver = (): Promise<boolean> => this.#lost.isGone(connection);
       void write.releaseWhen(isOver, this.#coherence.markerLife, more).then(() => {
         noteWrite(this.#registry);
       });
     }
     noteWrite(this.#registry);
-  }
-
-  #isUsable(connection: unknown): boolean {
-    const { connectionManager } = this.#sequelize as unknown as {
-      readonly connectionManager: { validate(connection: unknown): boolean };
-    };
-    return connectionManager.validate(connection);
-  }
-
-  /** Whether the server has ended a connection; false as long as it cannot be asked. */
-  async #isGone(connection: unknown): Promise<boolean> {
-    const threadId: unknown = typeof connection === 'object' && connection !== null ? Reflect.get(connection, 'threadId') : undefined;
-    // It was never opened.
-    if (typeof threadId !== 'number') return true;
-    try {
-      const found = await this.#sequelize.query('SELECT 1 FROM information_schema.PROCESSLIST WHERE ID = :threadId', {
-        type: QueryTypes.SELECT,
-        replacements: { threadId },
-        transaction: null,
-        useMaster: true,
-      });
-      return found.length === 0;
-    } catch (cause) {
-      publish('error', () => ({ operation: 'ask for a lost connection', cause }));
-      return false;
-    }
   }
 
   // ---- Helpers --------------------------------------------------------------------------------
