@@ -16,8 +16,8 @@ export interface FlashEvents {
   fill: { readonly key: string; readonly bytes: number };
   /** A lookup was answered by the database and its answer was not stored. */
   bypass: { readonly cache: string; readonly reason: BypassReason };
-  /** A write voided these keys. `wide` lists the tables that were voided as a whole. */
-  invalidate: { readonly keys: readonly string[]; readonly wide: readonly string[] };
+  /** A write voided these keys. `wide` lists the tables that were voided as a whole, and why. */
+  invalidate: { readonly keys: readonly string[]; readonly wide: readonly WideInvalidation[] };
   /** A statement of the plugin's own ran for a lookup. */
   load: { readonly cache: string; readonly lookups: number; readonly milliseconds: number };
   /** Invalidations could not be delivered and are being retried. */
@@ -68,7 +68,10 @@ export type WideReason =
 export interface WideInvalidation {
   /** The table's name, with its schema where it has one. */
   readonly table: string;
-  /** The kind of statement, such as 'UPDATE' or 'BULKDELETE', as Sequelize names it; 'MANUAL' for a call of the program's. */
+  /**
+   * The kind of statement, such as 'UPDATE' or 'BULKDELETE', as Sequelize names it; the first word of raw SQL;
+   * 'COMMIT' for many small statements of one transaction; 'MANUAL' for a call of the program's.
+   */
   readonly statement: string;
   readonly reason: WideReason;
 }

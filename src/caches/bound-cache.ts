@@ -21,6 +21,7 @@ import { bucketsOf, type CachedModel } from '../models/cached-model.js';
 import type { KeyColumn } from '../models/columns.js';
 import type { Row } from '../models/hydrate.js';
 import type { Invalidation } from '../options.js';
+import type { WideReason } from '../events.js';
 import type { CacheStats } from '../types.js';
 import type { KeyField } from './key-fields.js';
 
@@ -46,6 +47,16 @@ export class Counters {
   /** Notes whether an entry was there that this process had not heard of. */
   noteNew(wasThere: boolean): void {
     this.newMissRate += ((wasThere ? 0 : 1) - this.newMissRate) / memory;
+  }
+
+  /** How many of the invalidations were of the whole table, by reason. */
+  readonly wide = new Map<WideReason, number>();
+
+  /** Notes that a write voided everything that is cached of the table. */
+  noteWide(reason: WideReason): void {
+    this.invalidations += 1;
+    this.tableInvalidations += 1;
+    this.wide.set(reason, (this.wide.get(reason) ?? 0) + 1);
   }
 
   /** The counts as they are now. */

@@ -322,7 +322,12 @@ export class Registry {
   }
 
   async #void(affected: Affected): Promise<void> {
-    publish('invalidate', () => ({ keys: [...affected.keys()], wide: [] }));
+    const whole = [...this].filter(({ cached }) => affected.has(cached.tableKeys.generation));
+    for (const { all } of whole) for (const { counters } of all) counters.noteWide('requested');
+    publish('invalidate', () => ({
+      keys: [...affected.keys()],
+      wide: whole.map(({ cached }) => ({ table: cached.table, statement: 'MANUAL', reason: 'requested' as const })),
+    }));
     await this.voider.invalidate(affected);
     noteWrite(this);
   }

@@ -11,6 +11,7 @@ import type { BoundModel } from '../caches/registry.js';
 import type { Attributes, BoundCache } from '../caches/bound-cache.js';
 import type { Canonical } from '../entries/key-types.js';
 import { canonicalValues } from '../models/cached-model.js';
+import type { WideInvalidation, WideReason } from '../events.js';
 import type { KeyColumn } from '../models/columns.js';
 
 /** The attributes that a statement sets; 'all' where that is not known, or the row comes or goes. */
@@ -24,13 +25,21 @@ export class Effects {
   readonly #affected = new Map<string, Target>();
   /** How many entries of each table. */
   readonly #sizes = new Map<string, number>();
-  readonly #wide = new Map<string, Target>();
+  /** The tables that are void as a whole, by their generation. */
+  readonly #wide = new Map<string, { readonly target: Target; readonly told: WideInvalidation }>();
   /** What is to be computed anew after the write, by key. */
   readonly #resets = new Map<string, Reset>();
+  readonly #statement: string;
+
+  /** @param statement the kind of statement, such as 'UPDATE', for what is told of it */
+  constructor(statement: string) {
+    this.#statement = statement;
+  }
 
   /** What is collected so far. A table that is void as a whole needs no keys of its own. */
   get affected(): Affected {
-    const all = new Map(this.#wide);
+    const all = new Map<string, Target>();
+    for (const [generation, { target }] of this.#wide) all.set(generation, target);
     for (const [key, table] of this.#affected) if (!this.#wide.has(table.generation)) all.set(key, table);
     return all;
   }
@@ -40,9 +49,9 @@ export class Effects {
     return this.#affected.size === 0 && this.#wide.size === 0;
   }
 
-  /** The generations of the tables that are void as a whole. */
-  get wide(): readonly string[] {
-    return [...this.#wide.keys()];
+  /** The tables that are void as a whole, each with the first reason for it. */
+  get wide(): readonly WideInvalidation[] {
+    return Array.from(this.#wide.values(), ({ told }) => told);
   }
 
   /** What is to be computed anew after the write. */
@@ -53,7 +62,7 @@ export class Effects {
   /** Takes over what others collected. */
   addAll(other: Effects): void {
     for (const [key, target] of other.#affected) this.#add(key, target);
-    for (const [key, target] of other.#wide) this.#wide.set(key, target);
+    for (const [generation, wide] of other.#wide) if (!this.#wide.has(generation)) this.#wide.set(generation, wide);
     for (const [key, reset] of other.#resets) this.#resets.set(key, reset);
   }
 
@@ -63,13 +72,10 @@ export class Effects {
   }
 
   /** Voids the whole table of a model. */
-  table({ cached, all }: BoundModel): void {
+  table({ cached, all }: BoundModel, reason: WideReason): void {
     if (this.#wide.has(cached.tableKeys.generation)) return;
-    this.#wide.set(cached.tableKeys.generation, cached.tableKeys);
-    for (const { counters } of all) {
-      counters.invalidations += 1;
-      counters.tableInvalidations += 1;
-    }
+    this.#wide.set(cached.tableKeys.generation, { target: cached.tableKeys, told: { table: cached.table, statement: this.#statement, reason } });
+    for (const { counters } of all) counters.noteWide(reason);
   }
 
   /** Voids one entry of a cache. */

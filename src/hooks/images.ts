@@ -2,6 +2,7 @@
 import { Op, Transaction, type FindOptions, type Sequelize, type WhereOptions } from 'sequelize';
 import type { BoundModel } from '../caches/registry.js';
 import type { Canonical } from '../entries/key-types.js';
+import type { WideReason } from '../events.js';
 import { canonicalValues } from '../models/cached-model.js';
 import { whereOf } from '../models/finder.js';
 import type { RowValues } from './effects.js';
@@ -19,8 +20,8 @@ export const hasRowLocks = (sequelize: Sequelize): boolean => ['mysql', 'mariadb
 export type RowLock = 'lock' | 'no lock';
 
 /**
- * The rows of a condition (in column names); `undefined` if there are more than `most`, or one
- * without a canonical primary key.
+ * The rows of a condition (in column names); the reason why they cannot be told, if there are more
+ * than `most`, or one without a canonical primary key.
  */
 export async function imagesWhere(
   bound: BoundModel,
@@ -28,7 +29,7 @@ export async function imagesWhere(
   most: number,
   transaction: Transaction | null,
   rowLock: RowLock,
-): Promise<readonly Image[] | undefined> {
+): Promise<readonly Image[] | WideReason> {
   const { cached, all } = bound;
   const names = new Set([...cached.primaryKey, ...all.flatMap((cache) => cache.columns)].map(({ name }) => name));
   const model = cached.model.unscoped();
@@ -44,11 +45,11 @@ export async function imagesWhere(
     ...(rowLock === 'lock' && transaction !== null && hasRowLocks(cached.sequelize) ? { lock: Transaction.LOCK.UPDATE } : {}),
   };
   const rows = (await model.findAll(options)) as unknown as readonly Readonly<Record<string, unknown>>[];
-  if (rows.length > most) return undefined;
+  if (rows.length > most) return 'too-many-rows';
   const images: Image[] = [];
   for (const row of rows) {
     const primaryKey = canonicalValues(cached.primaryKey, ({ name }) => row[name]);
-    if (primaryKey === undefined) return undefined;
+    if (primaryKey === undefined) return 'unknown-rows';
     images.push({ primaryKey, values: ({ name }) => row[name] });
   }
   return images;
@@ -60,7 +61,7 @@ export async function imagesOf(
   primaryKeys: readonly (readonly Canonical[])[],
   transaction: Transaction | null,
   rowLock: RowLock,
-): Promise<readonly Image[] | undefined> {
+): Promise<readonly Image[] | WideReason> {
   if (primaryKeys.length === 0) return [];
   const columns = bound.cached.primaryKey;
   const [column, ...more] = columns;

@@ -40,5 +40,15 @@ export function transactionAfter(sql: string): 'same' | 'none' | 'another' {
   return after;
 }
 
+/** The kind of statement that a text is: the first word, in upper case, of the first one in it that may change rows. */
+export function kindOf(sql: string): string {
+  const statements = statementsIn(sql);
+  const telling = statements.find((statement) => !harmless.test(statement)) ?? statements[0] ?? '';
+  return /[a-z]+/i.exec(telling)?.[0].toUpperCase() ?? 'RAW';
+}
+
+/** Whether a text has statements about tables, not about some of their rows. */
+export const aboutTables = (sql: string): boolean => statementsIn(sql).some((statement) => /^(alter|create|drop|rename|truncate)\b/i.test(statement));
+
 /** Whether a text drops tables that it does not name. */
 export const dropsDatabase = (sql: string): boolean => statementsIn(sql).some((statement) => /^drop +(database|schema)\b/i.test(statement));

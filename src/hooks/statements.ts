@@ -14,10 +14,10 @@ import type { Write } from '../coherence/write.js';
 import { randomToken } from '../entries/envelope.js';
 import { canonicalValues } from '../models/cached-model.js';
 import { ownValues } from '../models/hydrate.js';
-import { publish } from '../events.js';
+import { publish, type WideReason } from '../events.js';
 import { noteWrite } from '../request-cache.js';
 import { dependsOnAfter, Effects } from './effects.js';
-import { canWrite, dropsDatabase, transactionAfter } from './raw-sql.js';
+import { aboutTables, canWrite, dropsDatabase, kindOf, transactionAfter } from './raw-sql.js';
 import { hasRowLocks, imagesOf, imagesWhere, type Image, type RowLock } from './images.js';
 import { LostConnections } from './lost-connections.js';
 import { StatementTransaction } from './own-transaction.js';
@@ -39,7 +39,7 @@ interface InFlight {
   /** The user's transaction that it runs in, to its root. */
   readonly root: Transaction | undefined;
   /** The rows as they were, by the plan's models. */
-  readonly before: ReadonlyMap<ModelPlan, readonly Image[] | undefined>;
+  readonly before: ReadonlyMap<ModelPlan, readonly Image[]>;
   readonly write: Write | undefined;
   readonly own: StatementTransaction | undefined;
   readonly unlock: (() => void) | undefined;
@@ -187,7 +187,7 @@ export class Statements {
 
   /** What raw SQL changes is known only by the tables that its text names: all that is cached of them. */
   async #beforeText(sql: string, { transaction }: StatementOptions, query: object): Promise<void> {
-    const effects = new Effects();
+    const effects = new Effects(kindOf(sql));
     if (canWrite(sql)) this.#nameTables(sql, effects);
     if (transaction == null) await this.#markText(effects, query);
     else await this.#beforeTextInTransaction(sql, rootOf(transaction), effects, query);
@@ -215,7 +215,7 @@ export class Statements {
   /** Voids the tables that a text names. */
   #nameTables(sql: string, effects: Effects): void {
     for (const bound of dropsDatabase(sql) ? this.#registry : this.#registry.namedIn(sql)) {
-      effects.table(bound);
+      effects.table(bound, aboutTables(sql) ? 'whole-table' : 'raw-sql');
       voidCascades(bound.cached.model, this.#registry, effects, 'all');
     }
   }
@@ -314,9 +314,9 @@ export class Statements {
   async #beforeInTransaction(plan: WritePlan, transaction: Transaction, query: object): Promise<void> {
     const root = rootOf(transaction);
     const open = byCondition(plan) && (await this.#isolation.isWeak(root));
-    const before = open ? new Map<ModelPlan, undefined>() : await this.#readBefore(plan, transaction);
+    const before = open ? new Map<ModelPlan, readonly Image[]>() : await this.#readBefore(plan, transaction);
     // Rows may join those that the condition finds now, before the statement runs.
-    if (open) for (const { bound } of plan.models) plan.effects.table(bound);
+    if (open) for (const { bound } of plan.models) plan.effects.table(bound, 'weak-isolation');
     let write: Write | undefined;
     if (plan.commits) {
       // TRUNCATE commits what the transaction did so far.
@@ -342,7 +342,7 @@ export class Statements {
     const finished = (root as { readonly finished?: string }).finished !== undefined;
     if (finished) {
       // Rolled back by a deadlock: nothing that it did is there, and nothing can be read in it.
-      for (const { bound } of plan.models) if (plan.commits) statement.effects.table(bound);
+      for (const { bound } of plan.models) if (plan.commits) statement.effects.table(bound, 'whole-table');
     } else {
       await this.#readLater(statement, plan, transaction, rowLock);
     }
@@ -416,12 +416,12 @@ export class Statements {
 
   /** Adds to what a transaction will change; resolves to all of it. */
   #pendingOf(root: Transaction, effects: Effects): Effects {
-    const pending = this.#pending.get(root) ?? new Effects();
+    const pending = this.#pending.get(root) ?? new Effects('COMMIT');
     pending.addAll(effects);
     const crowded = pending.crowded(this.#rowLimit * entriesPerRow);
     if (crowded.length > 0) {
       // Many small statements are as wide as a large one.
-      for (const bound of this.#registry) if (crowded.includes(bound.cached.tableKeys.generation)) pending.table(bound);
+      for (const bound of this.#registry) if (crowded.includes(bound.cached.tableKeys.generation)) pending.table(bound, 'too-many-rows');
     }
     this.#pending.set(root, pending);
     this.#watch((root as unknown as { readonly sequelize?: Sequelize }).sequelize);
@@ -442,7 +442,7 @@ export class Statements {
       const { transaction, completesTransaction } = statement;
       if (completesTransaction === true) await this.#beforeCompletion(statement, query);
       else if (transaction != null && this.#pending.has(rootOf(transaction)) && !isByModel(statement)) {
-        this.#atRun(query, (sql) => this.#beforeTextInTransaction(sql, rootOf(transaction), new Effects(), query));
+        this.#atRun(query, (sql) => this.#beforeTextInTransaction(sql, rootOf(transaction), new Effects(kindOf(sql)), query));
       }
     });
     owner.addHook('afterQuery', this.#watchName, (options, query) => this.#after(options as StatementOptions, query));
@@ -450,8 +450,8 @@ export class Statements {
 
   // ---- Reading what only the database knows ---------------------------------------------------
 
-  async #readBefore(plan: WritePlan, transaction: Transaction | null): Promise<Map<ModelPlan, readonly Image[] | undefined>> {
-    const found = new Map<ModelPlan, readonly Image[] | undefined>();
+  async #readBefore(plan: WritePlan, transaction: Transaction | null): Promise<Map<ModelPlan, readonly Image[]>> {
+    const found = new Map<ModelPlan, readonly Image[]>();
     for (const model of plan.models) {
       if (!model.readBefore) continue;
       const { bound, primaryKeys, where } = model;
@@ -459,14 +459,14 @@ export class Statements {
         primaryKeys === undefined
           ? await imagesWhere(bound, where, this.#rowLimit, transaction, 'lock')
           : await imagesOf(bound, primaryKeys, transaction, 'lock');
-      found.set(model, images);
-      if (images === undefined) {
-        plan.effects.table(bound);
+      if (typeof images === 'string') {
+        plan.effects.table(bound, images);
         continue;
       }
+      found.set(model, images);
       for (const { primaryKey, values } of images) {
         plan.effects.row(bound, primaryKey);
-        if (plan.effects.before(bound, model.set, values).length > 0) plan.effects.table(bound);
+        if (plan.effects.before(bound, model.set, values).length > 0) plan.effects.table(bound, 'unknown-rows');
       }
     }
     return found;
@@ -487,9 +487,8 @@ export class Statements {
       }
       if (!readAfter || primaryKeys.length === 0) continue;
       const images = await this.#imagesAfter(bound, primaryKeys, transaction, rowLock);
-      if (images === undefined || images.some(({ values }) => effects.after(bound, set, values).length > 0)) {
-        effects.table(bound);
-      }
+      if (typeof images === 'string') effects.table(bound, images);
+      else if (images.some(({ values }) => effects.after(bound, set, values).length > 0)) effects.table(bound, 'unknown-rows');
     }
   }
 
@@ -498,13 +497,13 @@ export class Statements {
     primaryKeys: readonly (ModelPlan['primaryKeys'] & object)[number][],
     transaction: Transaction | null,
     rowLock: RowLock,
-  ): Promise<readonly Image[] | undefined> {
+  ): Promise<readonly Image[] | WideReason> {
     try {
       return await imagesOf(bound, primaryKeys, transaction, rowLock);
     } catch (cause) {
       // The statement's own error, if it failed, is the one that the caller has to see.
       publish('error', () => ({ operation: 'read after write', cause }));
-      return undefined;
+      return 'unknown-rows';
     }
   }
 
@@ -512,13 +511,13 @@ export class Statements {
   async #afterBulkCreate(instances: readonly Model[], options: StatementOptions): Promise<void> {
     const [first] = instances;
     if (first === undefined) return;
-    const effects = new Effects();
+    const effects = new Effects(QueryTypes.INSERT);
     for (const bound of this.#registry.ofTable(first.constructor as (typeof Model & (new () => Model)))) {
       const { cached } = bound;
       if (!cached.autoIncrement) continue;
       for (const instance of instances) {
         const primaryKey = canonicalValues(cached.primaryKey, ({ name }) => ownValues(instance)[name] ?? undefined);
-        if (primaryKey === undefined) effects.table(bound);
+        if (primaryKey === undefined) effects.table(bound, 'unknown-rows');
         else effects.row(bound, primaryKey);
       }
     }

@@ -3,6 +3,7 @@ import { Op, QueryTypes, type Model, type ModelStatic, type Transaction, type Wh
 import type { BoundCache } from '../caches/bound-cache.js';
 import type { BoundModel, Registry } from '../caches/registry.js';
 import type { Canonical } from '../entries/key-types.js';
+import type { WideReason } from '../events.js';
 import { canonicalValues } from '../models/cached-model.js';
 import { isKeyColumn, type Column, type KeyColumn } from '../models/columns.js';
 import { ownValues } from '../models/hydrate.js';
@@ -76,53 +77,57 @@ export function planOf(options: StatementOptions, registry: Registry, rowLimit: 
   // The row of a through model that is created with an include names the included model.
   const model = (instance?.constructor as ModelStatic<Model> | undefined) ?? options.model;
   if (model === undefined || !writes.has(type)) return undefined;
-  const effects = new Effects();
+  const effects = new Effects(type ?? '');
   const bounds = registry.ofTable(model);
   const deletes = type === QueryTypes.DELETE || type === QueryTypes.BULKDELETE;
   voidCascades(model, registry, effects, deletes ? 'all' : changedColumns(model, options));
   const models: ModelPlan[] = [];
   for (const bound of bounds) {
     const plan = planModel(options, bound, effects, rowLimit);
-    if (plan === 'table') effects.table(bound);
+    if (typeof plan === 'string') effects.table(bound, plan);
     else models.push(plan);
   }
   if (effects.empty && models.length === 0) return undefined;
   return { effects, models, commits: options.truncate === true };
 }
 
-/** What a statement does to one model's rows; 'table' where that cannot be told row by row. */
+/** What a statement does to one model's rows; the reason where that cannot be told row by row. */
 function planModel(
   options: StatementOptions,
   bound: BoundModel,
   effects: Effects,
   rowLimit: number,
-): ModelPlan | 'table' {
+): ModelPlan | WideReason {
   const { type, instance, fields } = options;
-  if (options.truncate === true || type === QueryTypes.UPSERT) return 'table';
+  if (options.truncate === true) return 'whole-table';
+  if (type === QueryTypes.UPSERT) return 'upsert';
   if (type === QueryTypes.INSERT) {
     const instances = instance === undefined ? options[bulkInstances] : [instance];
     const merges = options.updateOnDuplicate !== undefined || Boolean(options.ignoreDuplicates);
     // Existing rows may be changed that nothing names, or the statement hides what it inserts.
-    if (instances === undefined || merges || instances.length > rowLimit) return 'table';
+    if (merges) return 'upsert';
+    if (instances === undefined) return 'unknown-rows';
+    if (instances.length > rowLimit) return 'too-many-rows';
     const plan = planInsert(bound, instances, Array.isArray(fields) ? new Set(fields as string[]) : 'all', effects);
     // Which rows a bulk insert made is known only after its hooks.
-    return plan.readAfter && instance === undefined ? 'table' : plan;
+    return plan.readAfter && instance === undefined ? 'unknown-rows' : plan;
   }
   if (instance !== undefined && type === QueryTypes.UPDATE && Array.isArray(fields) && options.increment === undefined) {
     return planUpdate(bound, instance, new Set(fields as string[]), effects);
   }
   if (instance !== undefined && type === QueryTypes.DELETE) {
     const primaryKey = bound.cached.keyValues(instance, bound.cached.primaryKey);
-    if (primaryKey === undefined) return 'table';
+    if (primaryKey === undefined) return 'unknown-rows';
     return planRows(bound, 'all', [primaryKey], undefined, effects, true);
   }
   const where = options.where as WhereOptions | undefined;
   const deletes = type === QueryTypes.BULKDELETE || type === QueryTypes.DELETE;
   const set = deletes ? 'all' : attributesSet(options, bound);
   // A row that moves to another primary key may have been missing there.
-  if (set instanceof Set && bound.cached.primaryKey.some(({ name }) => set.has(name))) return 'table';
+  if (set instanceof Set && bound.cached.primaryKey.some(({ name }) => set.has(name))) return 'primary-key-changed';
   const primaryKeys = primaryKeysOf(where, bound);
-  if (primaryKeys === undefined ? !readsAlike(options, bound) : primaryKeys.length > rowLimit) return 'table';
+  if (primaryKeys === undefined && !readsAlike(options, bound)) return 'unknown-rows';
+  if (primaryKeys !== undefined && primaryKeys.length > rowLimit) return 'too-many-rows';
   return planRows(bound, set, primaryKeys, where, effects, deletes);
 }
 
@@ -166,11 +171,11 @@ function planUpdate(
   instance: Model,
   set: ReadonlySet<string>,
   effects: Effects,
-): ModelPlan | 'table' {
+): ModelPlan | WideReason {
   const { cached } = bound;
   const primaryKey = cached.keyValues(instance, cached.primaryKey);
   if (primaryKey === undefined) {
-    return 'table';
+    return 'unknown-rows';
   }
   // What the statement sets is known; what it leaves may differ from what the instance holds.
   const hints = { ...bound, all: bound.all.filter(({ kind }) => kind !== 'result') };
@@ -319,7 +324,7 @@ export function voidCascades(
     const rule = changed === 'all' ? onDelete : onUpdate;
     if (rule === undefined || /^(restrict|no action)$/i.test(rule)) continue;
     if (changed !== 'all' && key !== undefined && !changed.has(key)) continue;
-    for (const bound of registry.ofTable(child)) effects.table(bound);
+    for (const bound of registry.ofTable(child)) effects.table(bound, 'cascade');
     const gone = changed === 'all' && /cascade/i.test(rule);
     voidCascades(child, registry, effects, gone ? 'all' : new Set([column]), seen);
   }

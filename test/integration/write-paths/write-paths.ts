@@ -266,9 +266,9 @@ async function runPath(
   const voided = new Set<string>();
   const channel = 'sequelize-flash:invalidate';
   const listener = (message: unknown): void => {
-    for (const generation of (message as FlashEvents['invalidate']).wide) voided.add(generation);
+    for (const { table } of (message as FlashEvents['invalidate']).wide) voided.add(table);
   };
-  const toldOf = (): readonly ShopName[] => shopNames.filter((name) => [...voided].some((generation) => modelOfGeneration(a, generation) === name));
+  const toldOf = (): readonly ShopName[] => shopNames.filter((name) => voided.has(a.models[name].tableName));
   let generations = new Map<ShopName, string>();
   let wide: readonly ShopName[];
   let told: readonly ShopName[];
