@@ -28,8 +28,8 @@ export interface FlashEvents {
   corrupt: { readonly key: string; readonly cause: unknown };
   /** The store failed. Reads went on from the database. */
   error: { readonly operation: string; readonly cause: unknown };
-  /** A server of the store went down or came back. */
-  server: { readonly server: string; readonly state: 'up' | 'down'; readonly cause?: unknown };
+  /** A server of a store went down, came back, or has no memory left; also of a store that the program made. */
+  server: { readonly server: string; readonly state: 'up' | 'full' | 'down'; readonly cause?: unknown };
   /** The store refused a value. Readers go to the database for it, without waiting for each other. */
   refused: { readonly cache: string; readonly key: string; readonly reason: RefusalReason; readonly cause: unknown };
   /** A load held its lease to the end in vain: the lease was gone when its answer was to be stored. */

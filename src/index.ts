@@ -16,7 +16,7 @@ export { RelatedInstanceCache, RelatedQuerysetCache } from './caches/related-cac
 export { BatchCacheQuery, type BatchOptions, type BatchResult, type Runnable } from './caches/batch.js';
 export type { Invalidation, SetupOptions, OnStoreFailure } from './options.js';
 export { channels, type BypassReason, type FlashEventKind, type FlashEvents } from './events.js';
-export type { Store, StoreItem, StoreReply, StoreToken } from './stores/store.js';
+export type { ServerCondition, ServerState, Store, StoreItem, StoreReply, StoreToken } from './stores/store.js';
 export type { MemcachedStoreOptions, ServerStateChange } from './stores/memcached.js';
 export type { MemoryStoreOptions } from './stores/memory.js';
 export type {

@@ -4,7 +4,6 @@ import { Coherence } from './coherence/coherence.js';
 import { isSetUp, Registry } from './caches/registry.js';
 import { KeySpace } from './entries/keys.js';
 import { AlreadyCachedError, InvalidOptionError } from './errors.js';
-import { publish } from './events.js';
 import { Statements } from './hooks/statements.js';
 import { Loader } from './lookups/loader.js';
 import { resolveOptions, show, type SetupOptions } from './options.js';
@@ -22,9 +21,11 @@ export interface FlashCache {
   /** How many invalidations could not be delivered yet and are being retried. */
   readonly undelivered: number;
   /**
-   * Delivers what is undelivered (for at most `flushMs`), then ends every connection and timer.
-   * Resolves to the number of invalidations that could not be delivered. Writes after it are not
-   * seen: call it last.
+   * Delivers what is undelivered (for at most `flushMs`), then takes the cache apart. Resolves to the
+   * number of invalidations that could not be delivered. Writes after it are not seen: call it last.
+   *
+   * A store that was passed stays open, since other caches may use it: the program that made it calls
+   * `store.close()`. A store that was made from the environment is closed.
    * @param flushMs milliseconds @default 2000
    */
   close(flushMs?: number): Promise<number>;
@@ -53,13 +54,7 @@ export function setupCache(sequelize: Sequelize, options: SetupOptions = {}): Fl
   if (typeof alias !== 'string' || alias === '' || alias.length > 64) {
     throw new InvalidOptionError(`Option 'alias' must be a text of 1 to 64 characters; received ${show(alias)}.`);
   }
-  const store =
-    options.store ??
-    memcachedFromEnv(process.env, {
-      onStateChange: (change) => {
-        publish('server', () => change);
-      },
-    });
+  const store = options.store ?? memcachedFromEnv(process.env);
   if (store === undefined) {
     throw new InvalidOptionError(
       `setupCache needs a store: pass { store: new MemcachedStore('127.0.0.1:11211') }, or name the servers in SEQUELIZE_FLASH_MEMCACHED.`,
@@ -100,7 +95,10 @@ export function setupCache(sequelize: Sequelize, options: SetupOptions = {}): Fl
         statements.detach();
         await registry.settled(flushMs);
         registry.dispose();
-        return coherence.close(flushMs);
+        const left = await coherence.close(flushMs);
+        // Whoever makes a store closes it: another cache may use the one that was passed.
+        if (options.store === undefined) await store.close();
+        return left;
       })();
       return closed;
     },

@@ -53,6 +53,7 @@ async function serve({ title, options, store }: Stack, port: number, isFirst: bo
     server.closeAllConnections();
     if (server.listening) await new Promise((resolve) => server.close(resolve));
     await cache.close();
+    await store.close();
     await sequelize.close();
   };
   try {

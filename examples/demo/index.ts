@@ -32,6 +32,7 @@ async function main(): Promise<void> {
     summary(page, cache.stats());
   } finally {
     await cache?.close();
+    await stack.store.close();
     await sequelize.close();
     await stack.drop();
   }

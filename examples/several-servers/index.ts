@@ -45,19 +45,24 @@ async function main(): Promise<void> {
   statements.length = 0;
   assert.ok((await User.cache.getMany(keys)).every((user, at) => user?.username === `user${at + 1}`));
   assert.deepEqual(statements, [], 'all rows come from the servers');
+  // The program made the store, so the program closes it.
   await cache.close();
+  await store.close();
 
   // Nobody listens there. Reads go on from the database, and events say what is wrong.
   const errors: unknown[] = [];
   subscribe('sequelize-flash:error', (message) => errors.push(message));
-  const down = setupCache(sequelize, { store: new MemcachedStore(['127.0.0.1:1', '127.0.0.1:2']) });
+  const nobody = new MemcachedStore(['127.0.0.1:1', '127.0.0.1:2']);
+  const down = setupCache(sequelize, { store: nobody });
   assert.equal((await User.cache.get('user7')).username, 'user7');
   const user = await User.cache.get('user7');
   await user.update({ username: 'user7b' });
   assert.equal(await User.cache.getOrNone('user7'), null);
   assert.ok(statements.length > 0 && errors.length > 0);
   assert.ok(down.undelivered > 0, 'what could not be voided is retried until the servers are back');
+  assert.deepEqual(nobody.state().map(({ state, reached }) => [state, reached]).at(-1), ['down', false]);
   assert.ok((await down.close(0)) > 0, 'and the last ones are given up at the end');
+  await nobody.close();
 
   await sequelize.close();
   console.log(`several servers ok: ${servers.length} of them`);

@@ -327,14 +327,12 @@ export class Coherence {
   }
 
   /**
-   * Delivers what is undelivered, for at most `milliseconds`, and stops. Resolves to the number of
-   * invalidations that could not be delivered.
+   * Delivers what is undelivered, for at most `milliseconds`, and stops; the store stays open. Resolves
+   * to the number of invalidations that could not be delivered.
    */
   async close(milliseconds: number): Promise<number> {
     await atMost(milliseconds, Promise.all(this.#background));
-    const left = await this.#undelivered.close(milliseconds);
-    await this.#store.close();
-    return left;
+    return this.#undelivered.close(milliseconds);
   }
 
   async #swap(key: string, value: string, token: string, seconds: number): Promise<boolean> {

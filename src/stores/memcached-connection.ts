@@ -5,7 +5,7 @@
  * not read replies (`Connection` says why).
  */
 import { createRequire } from 'node:module';
-import type { Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import {
   InvalidOptionError,
   StoreError,
@@ -13,24 +13,25 @@ import {
   StoreTimeoutError,
   StoreUnavailableError,
 } from '../errors.js';
+import { show } from '../options.js';
 import type { ServerAddress } from './memcached-options.js';
 import { ReplyReader, type Command } from './memcached-protocol.js';
 
-/** What this store uses of a client of the `memcached` package: three of its public methods. */
+/** What this store uses of a client of the `memcached` package: `command`, and two methods that are replaced. */
 interface Client {
   /** Takes a connection with `connect`, pushes the query on its `metaData`, and writes it. */
   command(compile: () => ClientQuery, server: string): void;
-  connect(server: string, callback: (error: unknown, socket: ClientSocket | false | undefined) => void): void;
+  connect(server: string, callback: (error: unknown, socket: ClientSocket) => void): void;
   connectionIssue(error: unknown, socket: unknown): void;
 }
 
-export type ClientConstructor = new (server: string, options: Readonly<Record<string, number>>) => Client;
+export type ClientConstructor = new (server: string, options: { readonly maxQueueSize: number }) => Client;
 
-/** A command as the package queues and writes it. */
+/** A command as the package writes it. Tracing wraps `callback`. */
 interface ClientQuery {
   readonly type: string;
   readonly command: string;
-  readonly callback: (error: unknown) => void;
+  callback: (error: unknown, reply?: unknown) => void;
 }
 
 interface ClientSocket extends Socket {
@@ -59,6 +60,8 @@ function nextConnectionId(): number {
 
 interface ConnectionOwner {
   replied(): void;
+  /** The server refused one command; the connection goes on. */
+  refused(refusal: StoreProtocolError, type: string): void;
   /** Called once. `failure` is what went wrong; the end of an idle connection is no failure. */
   ended(connection: Connection, failure: StoreError | undefined): void;
 }
@@ -74,9 +77,12 @@ interface ConnectionOwner {
  *   as "not stored", and takes time that grows with the square of a reply's length. Replies are
  *   read here instead, by their byte lengths.
  * - its log of issues spawns `ping` and keeps a server dead for hours. The breaker decides instead.
- * - its pool prefers one connection and refuses commands while that is being opened. Here every
- *   client has one connection, and commands wait for it here.
+ * - its pool prefers one connection, refuses commands while that is being opened, keeps an attempt
+ *   to connect that nobody wants any more, and keeps the process alive. The socket is opened here.
  * - its arguments' validation rewrites commands. Queries here have no `validate`, so it is not run.
+ *
+ * The socket keeps the process alive only while a command waits for its reply: a program that is done
+ * ends, although the store is still open.
  */
 export class Connection {
   /** Unique in this process. */
@@ -86,7 +92,11 @@ export class Connection {
   readonly #owner: ConnectionOwner;
   readonly #client: Client;
   readonly #reader: ReplyReader;
-  #socket: ClientSocket | undefined;
+  readonly #socket: ClientSocket;
+  #isConnected = false;
+  /** Nothing waits for a reply: the socket does not keep the process alive. */
+  #idle = false;
+  #isProbe = false;
   #corked = false;
   #retired = false;
   /** Commands that were sent before the socket was connected. */
@@ -99,35 +109,60 @@ export class Connection {
     this.#address = address;
     this.#timeoutMs = timeoutMs;
     this.#owner = owner;
-    this.#reader = new ReplyReader(address.name);
-    this.#client = new Client(address.target, {
-      poolSize: 1,
-      retries: 0,
-      // Never disconnect for idleness: it is not announced to commands.
-      idle: 0,
-      // Given, since `Memcached.config` may say otherwise and the client's count never goes down here.
-      maxQueueSize: -1,
-      // Well after the deadline, which decides. It only frees the socket of an attempt to connect
-      // that hangs, because the client hands that out no earlier.
-      timeout: 3 * timeoutMs,
+    this.#reader = new ReplyReader(address.name, (refusal, type) => {
+      owner.refused(refusal, type);
     });
+    // Given, since `Memcached.config` may say otherwise and the client's count never goes down here.
+    this.#client = new Client(address.target, { maxQueueSize: -1 });
     // Nothing is lost: the same error also goes to the command or to the socket's listeners.
     this.#client.connectionIssue = () => undefined;
-    this.#client.connect(address.target, (error, socket) => {
-      this.#connected(error, socket);
+    const socket = (this.#socket = Object.assign(connect(address.socket), { metaData: [] }));
+    this.#client.connect = (_server, callback) => {
+      callback(undefined, socket);
+    };
+    // One character per byte, whatever is in the values, so that their lengths can be counted.
+    socket.setNoDelay(true).setEncoding('latin1');
+    socket.on('connect', () => {
+      this.#isConnected = true;
+      for (const command of this.#waiting.splice(0)) this.#write(command);
     });
+    socket.on('data', (bytes: string) => {
+      this.#receive(bytes, socket.metaData);
+    });
+    socket.on('error', (cause) => {
+      this.#lost(this.#isConnected ? 'broke the connection' : 'cannot be reached', cause);
+    });
+    socket.on('end', () => {
+      this.#lost('ended the connection', undefined);
+    });
+    socket.on('close', () => {
+      this.#lost('closed the connection', undefined);
+    });
+  }
+
+  /** A probe, which the process need not wait for: until `serve`, the socket does not keep it alive. */
+  probe(command: Command): void {
+    this.#isProbe = true;
+    this.#socket.unref();
+    this.send(command);
+  }
+
+  /** The probe was answered, and the connection is used for requests from now on. */
+  serve(): void {
+    this.#isProbe = false;
+    this.#idle = true;
   }
 
   /** Number of unanswered commands. */
   get pending(): number {
-    return this.#waiting.length + (this.#socket?.metaData.length ?? 0);
+    return this.#waiting.length + this.#socket.metaData.length;
   }
 
   send(command: Command): void {
     command.deadline = performance.now() + this.#timeoutMs;
     command.connection = this.id;
-    if (this.#socket === undefined) this.#waiting.push(command);
-    else this.#write(command, this.#socket);
+    if (this.#isConnected) this.#write(command);
+    else this.#waiting.push(command);
     this.#deadlineTimer ??= this.#checkDeadlineIn(this.#timeoutMs);
   }
 
@@ -136,63 +171,33 @@ export class Connection {
     if (this.#retired) return;
     this.#retired = true;
     clearTimeout(this.#deadlineTimer);
-    this.#socket?.destroy();
-    const unanswered = [...(this.#socket?.metaData.splice(0) ?? []), ...this.#waiting.splice(0)];
+    this.#socket.destroy();
+    const unanswered = [...this.#socket.metaData.splice(0), ...this.#waiting.splice(0)];
     // First, so that whoever learns of a failed command finds the breaker open.
     this.#owner.ended(this, failure);
     const ended = failure ?? new StoreUnavailableError(`memcached ${this.#address.name} ended the connection.`);
     for (const command of unanswered) command.fail(errorOf?.(command) ?? ended);
   }
 
-  #connected(error: unknown, socket: ClientSocket | false | undefined): void {
-    if (this.#retired) {
-      if (socket) socket.destroy();
-      return;
+  #write(command: Command): void {
+    if (this.#idle && !this.#isProbe) {
+      this.#idle = false;
+      this.#socket.ref();
     }
-    if (error !== undefined || !socket) {
-      this.#lost('cannot be reached', error);
-      return;
-    }
-    this.#socket = socket;
-    // From now on the client has this connection and no other. Its pool would silently open
-    // another one, whose replies nobody waits for, as soon as this one ends.
-    this.#client.connect = (_server, callback) => {
-      callback(undefined, socket);
-    };
-    // One character per byte, whatever is in the values, so that their lengths can be counted.
-    socket.setEncoding('latin1');
-    // The only listener is the client's own reader.
-    socket.removeAllListeners('data');
-    socket.on('data', (bytes: string) => {
-      this.#receive(bytes, socket.metaData);
-    });
-    socket.on('error', (cause) => {
-      this.#lost('broke the connection', cause);
-    });
-    socket.on('end', () => {
-      this.#lost('ended the connection', undefined);
-    });
-    socket.on('close', () => {
-      this.#lost('closed the connection', undefined);
-    });
-    for (const command of this.#waiting.splice(0)) this.#write(command, socket);
-  }
-
-  #write(command: Command, socket: ClientSocket): void {
     if (!this.#corked) {
       // All commands of one tick leave in one system call.
       this.#corked = true;
-      socket.cork();
+      this.#socket.cork();
       process.nextTick(() => {
         this.#corked = false;
-        socket.uncork();
+        this.#socket.uncork();
       });
     }
     this.#client.command(() => command, this.#address.target);
   }
 
   #lost(what: string, cause: unknown): void {
-    const reason = cause instanceof Error ? `: ${cause.message}` : '';
+    const reason = cause instanceof Error ? `: ${reasonOf(cause)}` : '';
     const failure = new StoreUnavailableError(`memcached ${this.#address.name} ${what}${reason}.`, { cause });
     // Servers and proxies close idle connections. That says nothing about the next command.
     this.retire(this.pending === 0 ? undefined : failure);
@@ -203,6 +208,10 @@ export class Connection {
     try {
       this.#reader.read(bytes, queue);
       this.#owner.replied();
+      if (queue.length === 0 && !this.#idle) {
+        this.#idle = true;
+        this.#socket.unref();
+      }
     } catch (error) {
       // Thrown on, it would be an uncaught exception in the socket's event handler.
       this.retire(
@@ -241,7 +250,7 @@ export class Connection {
     const { name } = this.#address;
     const within = `within ${String(this.#timeoutMs)} ms`;
     const missed = new StoreTimeoutError(
-      this.#socket === undefined
+      !this.#isConnected
         ? `memcached ${name} could not be connected to ${within}.`
         : `memcached ${name} did not answer '${overdue.type}' ${within}.`,
     );
@@ -251,6 +260,12 @@ export class Connection {
   }
 
   #oldest(): Command | undefined {
-    return this.#socket?.metaData[0] ?? this.#waiting[0];
+    return this.#socket.metaData[0] ?? this.#waiting[0];
   }
+}
+
+/** Node's error for a name with several addresses has its messages in `errors` only. */
+function reasonOf(cause: Error): string {
+  if (cause.message !== '' || !(cause instanceof AggregateError)) return cause.message;
+  return cause.errors.map((error: unknown) => (error instanceof Error ? error.message : show(error))).join('; ');
 }

@@ -2,15 +2,9 @@
 import { isIPv6 } from 'node:net';
 import { InvalidOptionError } from '../errors.js';
 import { show, wholeNumber } from '../options.js';
+import type { ServerStateChange } from './server-status.js';
 
-/** A server went down or came back. */
-export interface ServerStateChange {
-  /** The server as messages name it, for example `127.0.0.1:11211`. */
-  readonly server: string;
-  readonly state: 'up' | 'down';
-  /** Why it went down. */
-  readonly cause?: Error;
-}
+export type { ServerStateChange };
 
 /** Options of a `MemcachedStore`. */
 export interface MemcachedStoreOptions {
@@ -38,7 +32,10 @@ export interface MemcachedStoreOptions {
   readonly maxValueBytes?: number;
   /** The most keys that one command asks for, 1 to 10000; a larger `get` becomes several commands. @default 200 */
   readonly batchSize?: number;
-  /** Called when a server goes down, and when it is back; not for the first connection. Must not throw. */
+  /**
+   * Called when a server goes down, when it is back, and when it has no memory left; not for the first
+   * connection. Must not throw. The channel `sequelize-flash:server` has the same messages.
+   */
   readonly onStateChange?: (change: ServerStateChange) => void;
 }
 
@@ -85,6 +82,8 @@ export interface ServerAddress {
   readonly name: string;
   /** As the `memcached` package takes it. */
   readonly target: string;
+  /** As Node takes it. */
+  readonly socket: { readonly host: string; readonly port: number } | { readonly path: string };
 }
 
 /**
@@ -110,7 +109,7 @@ export function parseServers(given: string | readonly string[], option = 'server
 
 function parseServer(server: unknown, option: string): ServerAddress {
   const text = typeof server === 'string' ? server : '';
-  if (text.startsWith('/')) return parseSocketPath(text, option);
+  if (text.startsWith('/')) return { name: text, target: text, socket: { path: text } };
   const [, ipv6, name, digits = '11211'] = /^(?:\[([^\]]+)\]|([A-Za-z0-9._-]+))(?::(\d{1,5}))?$/.exec(text) ?? [];
   const host = ipv6 ?? name?.toLowerCase();
   const port = Number(digits);
@@ -123,16 +122,6 @@ function parseServer(server: unknown, option: string): ServerAddress {
     name: ipv6 === undefined ? `${host}:${String(port)}` : `[${host}]:${String(port)}`,
     // The package splits at the last colon and takes no brackets.
     target: `${host}:${String(port)}`,
+    socket: { host, port },
   };
-}
-
-function parseSocketPath(path: string, option: string): ServerAddress {
-  if (!/:\d+$/.test(path)) {
-    // https://github.com/3rd-Eden/memcached/issues/242, open since 2015.
-    throw new InvalidOptionError(
-      `Option '${option}': the package 'memcached' adds ':11211' to the path of a Unix socket, so it reaches only ` +
-        `those that end in a colon and a number. Make a link, 'ln -s ${path} ${path}:11211', and name that; received ${show(path)}.`,
-    );
-  }
-  return { name: path, target: path };
 }

@@ -3,7 +3,7 @@
  *
  * A `Command` knows its own request and reply; `ReplyReader` cuts what a server sends for them.
  */
-import { StoreProtocolError, StoreUnavailableError, type StoreError } from '../errors.js';
+import { StoreError, StoreProtocolError, StoreUnavailableError } from '../errors.js';
 import { show } from '../options.js';
 import { wholeSeconds } from './checks.js';
 import type { StoreItem, StoreReply, StoreToken } from './store.js';
@@ -15,13 +15,16 @@ const longestLine = 2048;
 /** Cuts what a server sends into lines and data blocks, for the commands in the order they were sent. */
 export class ReplyReader {
   readonly #server: string;
+  readonly #refused: (refusal: StoreProtocolError, type: string) => void;
   /** What was received and not taken yet, one character per byte. */
   #unread = '';
   /** Characters of `#unread` without which there is nothing to take. */
   #needed = 0;
 
-  constructor(server: string) {
+  /** @param refused called when the server refuses one command */
+  constructor(server: string, refused: (refusal: StoreProtocolError, type: string) => void = () => undefined) {
     this.#server = server;
+    this.#refused = refused;
   }
 
   /**
@@ -49,7 +52,10 @@ export class ReplyReader {
         break;
       }
       if (dataLength < 0) {
-        if (command.takeLine(text, start, end)) queue.shift();
+        if (command.takeLine(text, start, end)) {
+          queue.shift();
+          if (command.refusal !== undefined) this.#refused(command.refusal, command.type);
+        }
       } else {
         if (!text.startsWith(lineBreak, end)) throw this.#unreadable(text, end);
         command.takeData(text.slice(start, end));
@@ -68,27 +74,58 @@ export class ReplyReader {
 
 // ---- Commands: one request and its reply ------------------------------------------------------
 
-/** A command that was written; it is settled once, by its last line or by `fail`. */
+/**
+ * A command that was written. It ends once: with its last line, or with the error that `fail` is given.
+ *
+ * It is also the query that the `memcached` package writes. Tracing wraps `callback` of a query, as
+ * OpenTelemetry's instrumentation does, so every command ends by a call of it.
+ */
 export abstract class Command {
   /** On the clock of `performance.now()`. Set when it is sent. */
   deadline = 0;
   /** Id of the connection that carries it. Set when it is sent. */
   connection = 0;
+  /** The complete reply by which the server refused this command alone, such as "out of memory". */
+  refusal: StoreProtocolError | undefined;
+  #ended = false;
 
   constructor(
     readonly server: string,
     readonly type: string,
     readonly command: string,
+    /** For tracing only. */
+    readonly key?: string | readonly string[],
   ) {}
 
-  /** The client calls this only when it could not write the command. */
-  readonly callback = (cause: unknown): void => {
-    this.fail(new StoreUnavailableError(`memcached ${this.server} did not take '${this.type}'.`, { cause }));
+  /**
+   * Ends the command, with its error or its reply. The client itself calls it only when it could not
+   * write the command.
+   */
+  callback = (error: unknown, _reply?: unknown): void => {
+    this.#ended = true;
+    if (error === undefined || error === null) this.succeeded();
+    else if (error instanceof StoreError) this.failed(error);
+    else this.failed(new StoreUnavailableError(`memcached ${this.server} did not take '${this.type}'.`, { cause: error }));
   };
 
   /** Bytes of the data block that comes next, or -1 when a line does. */
   get dataLength(): number {
     return -1;
+  }
+
+  /** Ends the command with an error. Has no effect on one that has ended. */
+  fail(error: StoreError): void {
+    if (!this.#ended) this.callback(error);
+  }
+
+  /** The connection that it had to be sent through is gone. Only conditional commands name one. */
+  outdated(): void {
+    this.fail(new StoreUnavailableError(`The connection to memcached ${this.server} is gone.`));
+  }
+
+  /** Takes the next data block of the reply, in which each character is a byte. */
+  takeData(data: string): void {
+    throw new StoreProtocolError(`memcached ${this.server} answered '${this.type}' with ${show(data)}.`);
   }
 
   /**
@@ -97,23 +134,20 @@ export abstract class Command {
    * @throws StoreProtocolError when this is no reply to this command; the connection is then useless
    */
   abstract takeLine(text: string, start: number, end: number): boolean;
-  abstract fail(error: StoreError): void;
 
-  /** Takes the next data block of the reply, in which each character is a byte. */
-  takeData(data: string): void {
-    throw new StoreProtocolError(`memcached ${this.server} answered '${this.type}' with ${show(data)}.`);
-  }
+  protected abstract succeeded(): void;
+  protected abstract failed(error: StoreError): void;
 
-  /** The connection that it had to be sent through is gone. Only conditional commands name one. */
-  outdated(): void {
-    this.fail(new StoreUnavailableError(`The connection to memcached ${this.server} is gone.`));
+  /** Ends the command with its reply. */
+  protected succeed(reply?: unknown): void {
+    if (!this.#ended) this.callback(undefined, reply);
   }
 
   /** The reply is none of those that the command has of its own. */
   protected takeError(line: string): boolean {
     const error = new StoreProtocolError(`memcached ${this.server} answered '${this.type}' with ${show(line)}.`);
-    // A complete reply that refuses this command alone, such as "out of memory".
     if (line.startsWith('SERVER_ERROR')) {
+      this.refusal = error;
       this.fail(error);
       return true;
     }
@@ -137,7 +171,7 @@ export class GetCommand extends Command {
   #dataLength = -1;
 
   constructor(server: string, keys: readonly string[], request: MultiGet) {
-    super(server, 'gets', `gets ${keys.join(' ')}`);
+    super(server, 'gets', `gets ${keys.join(' ')}`, keys);
     this.#keys = keys;
     this.#request = request;
     request.sent();
@@ -153,7 +187,7 @@ export class GetCommand extends Command {
       return false;
     }
     if (end - start !== endLine.length || !text.startsWith(endLine, start)) return this.takeError(text.slice(start, end));
-    this.#request.settled();
+    this.succeed(this.#request.items);
     return true;
   }
 
@@ -166,7 +200,11 @@ export class GetCommand extends Command {
     this.#request.items.set(this.#key, { value: fromUtf8(data), token: tokenOf(this.connection, this.#unique) });
   }
 
-  fail(error: StoreError): void {
+  protected succeeded(): void {
+    this.#request.settled();
+  }
+
+  protected failed(error: StoreError): void {
     this.#request.failed(this.#keys, error);
     this.#request.settled();
   }
@@ -259,12 +297,13 @@ type OutcomeVerb = 'add' | 'cas' | 'delete';
 /** The text of a command whose reply is one word, without its last line break. */
 export interface OutcomeRequest {
   readonly verb: OutcomeVerb;
+  readonly key: string;
   readonly text: string;
 }
 
 /** @param bytes the value's length in UTF-8 */
 export function addRequest(key: string, value: string, bytes: number, ttlSeconds: number): OutcomeRequest {
-  return { verb: 'add', text: `add ${key} 0 ${expiryOf(ttlSeconds)} ${String(bytes)}\r\n${value}` };
+  return { verb: 'add', key, text: `add ${key} 0 ${expiryOf(ttlSeconds)} ${String(bytes)}\r\n${value}` };
 }
 
 /**
@@ -278,7 +317,7 @@ export function swapRequest(
   ttlSeconds: number,
   unique: string,
 ): OutcomeRequest {
-  return { verb: 'cas', text: `cas ${key} 0 ${expiryOf(ttlSeconds)} ${String(bytes)} ${unique}\r\n${value}` };
+  return { verb: 'cas', key, text: `cas ${key} 0 ${expiryOf(ttlSeconds)} ${String(bytes)} ${unique}\r\n${value}` };
 }
 
 /**
@@ -287,11 +326,11 @@ export function swapRequest(
  * @param unique from `readToken`
  */
 export function conditionalDeleteRequest(key: string, unique: string): OutcomeRequest {
-  return { verb: 'cas', text: `cas ${key} 0 -1 0 ${unique}\r\n` };
+  return { verb: 'cas', key, text: `cas ${key} 0 -1 0 ${unique}\r\n` };
 }
 
 export function deleteRequest(key: string): OutcomeRequest {
-  return { verb: 'delete', text: `delete ${key}` };
+  return { verb: 'delete', key, text: `delete ${key}` };
 }
 
 /** memcached takes more seconds than these for a date, in Unix time. */
@@ -326,6 +365,7 @@ export class OutcomeCommand extends Command {
   readonly #verb: OutcomeVerb;
   readonly #resolve: (done: boolean) => void;
   readonly #reject: (error: StoreError) => void;
+  #outcome = false;
 
   constructor(
     server: string,
@@ -333,7 +373,7 @@ export class OutcomeCommand extends Command {
     resolve: (done: boolean) => void,
     reject: (error: StoreError) => void,
   ) {
-    super(server, request.verb, request.text);
+    super(server, request.verb, request.text, request.key);
     this.#verb = request.verb;
     this.#resolve = resolve;
     this.#reject = reject;
@@ -343,16 +383,21 @@ export class OutcomeCommand extends Command {
     const line = text.slice(start, end);
     const outcome = outcomes[this.#verb].get(line);
     if (outcome === undefined) return this.takeError(line);
-    this.#resolve(outcome);
+    this.#outcome = outcome;
+    this.succeed(outcome);
     return true;
   }
 
-  fail(error: StoreError): void {
-    this.#reject(error);
+  override outdated(): void {
+    this.succeed(false);
   }
 
-  override outdated(): void {
-    this.#resolve(false);
+  protected succeeded(): void {
+    this.#resolve(this.#outcome);
+  }
+
+  protected failed(error: StoreError): void {
+    this.#reject(error);
   }
 }
 
@@ -367,11 +412,15 @@ export class VersionCommand extends Command {
 
   takeLine(text: string, start: number, end: number): boolean {
     if (!text.startsWith('VERSION ', start)) return this.takeError(text.slice(start, end));
-    this.#settle(undefined);
+    this.succeed(text.slice(start, end));
     return true;
   }
 
-  fail(error: StoreError): void {
+  protected succeeded(): void {
+    this.#settle(undefined);
+  }
+
+  protected failed(error: StoreError): void {
     this.#settle(error);
   }
 }

@@ -5,9 +5,11 @@
 import { StoreUnavailableError, type StoreClosedError, type StoreError } from '../errors.js';
 import { CircuitBreaker } from './breaker.js';
 import { Connection, type ClientConstructor } from './memcached-connection.js';
-import type { ResolvedOptions, ServerAddress, ServerStateChange } from './memcached-options.js';
+import type { ResolvedOptions, ServerAddress } from './memcached-options.js';
 import { VersionCommand, type Command } from './memcached-protocol.js';
 import { placeOf, seedOf } from './rendezvous.js';
+import { ServerStatus } from './server-status.js';
+import type { ServerState } from './store.js';
 
 /** The way of a key: to its server, and there on the connection in one place. */
 export interface Route {
@@ -26,6 +28,7 @@ export class MemcachedServer {
   readonly #Client: ClientConstructor;
   readonly #options: ResolvedOptions;
   readonly #breaker: CircuitBreaker;
+  readonly #status: ServerStatus;
   /** Opened when a command needs one; a connection that ended leaves its place empty. */
   readonly #connections: (Connection | undefined)[];
   #probe: Connection | undefined;
@@ -41,8 +44,13 @@ export class MemcachedServer {
     this.#Client = Client;
     this.#options = options;
     this.#breaker = new CircuitBreaker({ retryMs: options.retryMs });
+    this.#status = new ServerStatus(address.name, options.onStateChange);
     this.#connections = new Array<Connection | undefined>(options.connectionsPerServer).fill(undefined);
     this.routes = this.#connections.map((_, place) => ({ server: this, place }));
+  }
+
+  get state(): ServerState {
+    return this.#status.snapshot();
   }
 
   /** The route of the key with this hash. */
@@ -86,6 +94,12 @@ export class MemcachedServer {
     return new Connection(this.#address, this.#Client, this.#options.timeoutMs, {
       replied: () => {
         this.#breaker.requestSucceeded();
+        this.#status.replied();
+      },
+      refused: (refusal, type) => {
+        // A 'gets' can be refused for memory too: that of a buffer, for a moment.
+        if (type !== 'gets' && refusal.message.includes('out of memory')) this.#status.full(refusal);
+        else this.#status.noteError(refusal);
       },
       ended: (connection, failure) => {
         const place = this.#connections.indexOf(connection);
@@ -99,7 +113,7 @@ export class MemcachedServer {
 
   #goDown(cause: StoreError): void {
     this.#down = new StoreUnavailableError(`memcached ${this.name} is down: ${cause.message}`, { cause });
-    this.#announce({ server: this.name, state: 'down', cause });
+    this.#status.down(cause);
     this.#scheduleProbe();
     // Those may hang as well, and would cost their own deadline each once the server is back.
     for (const connection of this.#connections) connection?.retire(this.#down);
@@ -117,7 +131,7 @@ export class MemcachedServer {
   /** In the background and on a fresh connection, which then serves the requests. */
   #sendProbe(): void {
     const probe = (this.#probe = this.#connect());
-    probe.send(
+    probe.probe(
       new VersionCommand(this.name, (failure) => {
         // Retiring the connection below fails a command that was refused once more.
         if (this.#probe !== probe) return;
@@ -126,28 +140,17 @@ export class MemcachedServer {
         if (failure !== undefined) {
           // A refusal leaves the connection open, and the next probe has one of its own.
           probe.retire(failure);
+          this.#status.noteError(failure);
           this.#breaker.probeFailed();
           this.#scheduleProbe();
           return;
         }
+        probe.serve();
         this.#connections[0] = probe;
         this.#breaker.probeSucceeded();
         this.#down = undefined;
-        this.#announce({ server: this.name, state: 'up' });
+        this.#status.up();
       }),
     );
-  }
-
-  /**
-   * In a microtask: a listener that throws is reported as an uncaught exception like any other
-   * listener, and cannot leave this server half-way between two states.
-   */
-  #announce(change: ServerStateChange): void {
-    const { onStateChange } = this.#options;
-    if (onStateChange !== undefined) {
-      queueMicrotask(() => {
-        onStateChange(change);
-      });
-    }
   }
 }

@@ -23,7 +23,7 @@ import {
 } from './memcached-protocol.js';
 import { MemcachedServer, type Route } from './memcached-server.js';
 import { bestOf, hashOf } from './rendezvous.js';
-import type { Store, StoreReply, StoreToken } from './store.js';
+import type { ServerState, Store, StoreReply, StoreToken } from './store.js';
 
 export type { MemcachedStoreOptions, ServerStateChange } from './memcached-options.js';
 
@@ -118,6 +118,10 @@ export class MemcachedStore implements Store {
   /** Keys of one connection: it carries commands in order, and a token dies with its connection. */
   inOrder(first: string, second: string): boolean {
     return this.#routeOf(first) === this.#routeOf(second);
+  }
+
+  state(): readonly ServerState[] {
+    return this.#servers.map(({ state }) => state);
   }
 
   close(): Promise<void> {

@@ -28,6 +28,28 @@ export interface StoreReply {
 }
 
 /**
+ * - `untried`: nothing was sent to it yet.
+ * - `up`: it answers.
+ * - `full`: it answers, and refused a value in the last minute because it has no memory for it.
+ * - `down`: it does not answer, or answers in a way that cannot be relied on. It is tried again in the background.
+ */
+export type ServerCondition = 'untried' | 'up' | 'full' | 'down';
+
+/** State of one server of a store. */
+export interface ServerState {
+  /** The server as messages name it, for example `127.0.0.1:11211`. */
+  readonly server: string;
+  readonly state: ServerCondition;
+  /** When it entered this state. */
+  readonly since: Date;
+  /** Whether it ever answered this process. */
+  readonly reached: boolean;
+  /** The last thing that went wrong with it, also where it is up again. */
+  readonly lastError?: Error | undefined;
+  readonly lastErrorAt?: Date | undefined;
+}
+
+/**
  * A cache server as the plugin sees it.
  *
  * Every method settles within the store's own deadline; none waits for a server that is known to
@@ -69,6 +91,11 @@ export interface Store {
    * that is answered by it waits for nobody, and is not put together with others.
    */
   readonly peek?: ((key: string) => StoreItem | undefined) | undefined;
+  /**
+   * State of each server, from memory: nothing is sent. A store without servers leaves it out.
+   * Changes are published on the channel `sequelize-flash:server` by the store itself.
+   */
+  state?(): readonly ServerState[];
   /** Ends every connection and timer; pending operations reject. Calling it twice is harmless. */
   close(): Promise<void>;
 }

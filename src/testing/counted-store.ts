@@ -1,7 +1,7 @@
 /** A store in memory that counts what it is asked, takes a turn to answer, and can be down. */
 import { StoreUnavailableError } from '../errors.js';
 import type { MemoryStore } from '../stores/memory.js';
-import type { Store, StoreReply, StoreToken } from '../stores/store.js';
+import type { ServerState, Store, StoreReply, StoreToken } from '../stores/store.js';
 
 /** One operation that the store was asked for. */
 export interface Asked {
@@ -46,6 +46,8 @@ export class CountedStore implements Store {
   /** The one that operations join. */
   #trip: Trip | undefined;
   #down = false;
+  /** When it went down, or up again. */
+  #since = new Date();
 
   constructor(store: MemoryStore) {
     this.#store = store;
@@ -77,6 +79,7 @@ export class CountedStore implements Store {
 
   /** Lets every operation fail that is started from now on. What is stored stays. */
   break(): void {
+    if (!this.#down) this.#since = new Date();
     this.#down = true;
     this.#trip = undefined;
   }
@@ -86,6 +89,7 @@ export class CountedStore implements Store {
    * an operation that fails (see `inOrder`).
    */
   async mend(): Promise<void> {
+    if (this.#down) this.#since = new Date();
     this.#down = false;
     await this.#trip?.arrival;
   }
@@ -128,6 +132,13 @@ export class CountedStore implements Store {
     return true;
   }
 
+  /** One server, which `break()` takes down. */
+  state(): readonly ServerState[] {
+    const state = this.#down ? 'down' : 'up';
+    const lastError = this.#down ? downError() : undefined;
+    return [{ server: this.name, state, since: this.#since, reached: true, lastError, lastErrorAt: lastError && this.#since }];
+  }
+
   close(): Promise<void> {
     return this.#store.close();
   }
@@ -137,7 +148,7 @@ export class CountedStore implements Store {
     const trip = (this.#trip ??= this.#depart());
     for (const tally of this.#tallies) tally.note(trip, asked);
     await trip.arrival;
-    if (trip.down) throw new StoreUnavailableError('The store of testCache is down: break() was called, and not mend().');
+    if (trip.down) throw downError();
   }
 
   #depart(): Trip {
@@ -152,4 +163,8 @@ export class CountedStore implements Store {
     };
     return trip;
   }
+}
+
+function downError(): StoreUnavailableError {
+  return new StoreUnavailableError('The store of testCache is down: break() was called, and not mend().');
 }

@@ -123,6 +123,7 @@ export function testCache(sequelize: Sequelize, options: TestCacheOptions = {}):
         statements.stop();
         // Nobody else has this store, so nobody would read what an undelivered invalidation leaves in it.
         await cache.close(0);
+        await store.close();
         closing.abort();
       })();
       return closed;

@@ -8,8 +8,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { channels } from '../../src/events.js';
 import { StoreClosedError, StoreProtocolError, StoreTimeoutError, StoreUnavailableError } from '../../src/errors.js';
 import { MemcachedStore, type MemcachedStoreOptions, type ServerStateChange } from '../../src/stores/memcached.js';
+import { startTcpProxy } from '../support/tcp-proxy.js';
 import { freePort, startMemcached, type MemcachedProcess, type MemcachedProcessOptions } from '../support/memcached-process.js';
 
 /** For tests that must not meet the deadline, however slow the machine is. */
@@ -19,7 +21,7 @@ interface Observed {
   readonly store: MemcachedStore;
   readonly changes: readonly ServerStateChange[];
   /** Resolves with the next change to this state, or the one that has been announced already. */
-  readonly becomes: (state: 'up' | 'down') => Promise<ServerStateChange>;
+  readonly becomes: (state: ServerStateChange['state']) => Promise<ServerStateChange>;
 }
 
 function observe(t: TestContext, servers: string | readonly string[], options: MemcachedStoreOptions = {}): Observed {
@@ -447,7 +449,57 @@ describe('MemcachedStore and a command that the server refuses', () => {
       assert.match(reason.message, /SERVER_ERROR out of memory/);
     }
     assert.equal(await valueOf(store, 'key'), 'value');
-    assert.deepEqual(changes, []);
+    // However often it refuses, it is said once.
+    assert.deepEqual(changes.map(({ server: name, state }) => [name, state]), [[server.address, 'full']]);
+    const [state] = store.state();
+    assert.equal(state?.state, 'full');
+    assert.equal(state.reached, true);
+    assert.match(String(state.lastError), /SERVER_ERROR out of memory/);
+  });
+});
+
+describe('MemcachedStore and the state of its servers', () => {
+  it('says what it knows of each, and publishes every change', async (t) => {
+    const published: unknown[] = [];
+    const listen = (message: unknown): void => void published.push(message);
+    channels.server.subscribe(listen);
+    t.after(() => channels.server.unsubscribe(listen));
+    const server = await memcached(t);
+    const never = `127.0.0.1:${String(await freePort())}`;
+    const { store, changes, becomes } = observe(t, [server.address, never], { retryMs: 10 });
+    const stateOf = (name: string) => store.state().find((state) => state.server === name) ?? assert.fail();
+    for (const name of [server.address, never]) {
+      const { state, reached, lastError } = stateOf(name);
+      assert.deepEqual([state, reached, lastError], ['untried', false, undefined]);
+    }
+    const keys = Array.from({ length: 50 }, (_, i) => `key:${String(i)}`);
+    const { failures } = await store.get(keys);
+    assert.ok(failures.size > 0 && failures.size < keys.length, 'the keys are spread');
+    assert.deepEqual([stateOf(server.address).state, stateOf(server.address).reached], ['up', true]);
+    assert.deepEqual([stateOf(never).state, stateOf(never).reached], ['down', false]);
+    assert.match(String(stateOf(never).lastError), /cannot be reached: .*ECONNREFUSED/);
+    await becomes('down');
+
+    const before = stateOf(server.address).since;
+    await server.kill();
+    await store.get(keys);
+    assert.equal((await becomes('down')).server, server.address);
+    const down = stateOf(server.address);
+    assert.deepEqual([down.state, down.reached], ['down', true]);
+    assert.ok(down.since >= before && down.lastErrorAt !== undefined && down.lastErrorAt >= before);
+    await server.restart();
+    await becomes('up');
+    const up = stateOf(server.address);
+    assert.deepEqual([up.state, up.reached, up.lastError !== undefined], ['up', true, true]);
+    assert.equal(stateOf(never).state, 'down');
+
+    assert.deepEqual(published, changes);
+    assert.deepEqual(changes.map(({ server: name, state }) => [name, state]), [[never, 'down'], [server.address, 'down'], [server.address, 'up']]);
+  });
+
+  it('names every address of a host that cannot be reached', async (t) => {
+    const { store } = observe(t, `localhost:${String(await freePort())}`);
+    assert.match(String(await failureOf(store, 'key')), /cannot be reached: .*ECONNREFUSED/);
   });
 });
 
@@ -601,12 +653,15 @@ describe('MemcachedStore by other addresses', () => {
   it('reaches a Unix socket', async (t) => {
     const directory = await mkdtemp(join(tmpdir(), 'flash-'));
     t.after(() => rm(directory, { recursive: true }));
-    const path = join(directory, 'memcached.sock:11211');
-    await fakeServer(t, relay(await memcached(t)), path);
-    const { store } = observe(t, path, { timeoutMs: noDeadline });
-    assert.equal(await store.add('key', 'value', 60), true);
-    assert.equal(await valueOf(store, 'key'), 'value');
-    assert.equal(store.name, `memcached(${path})`);
+    const server = await memcached(t);
+    for (const name of ['memcached.sock', 'memcached.sock:11211', 'with space:1']) {
+      const path = join(directory, name);
+      await fakeServer(t, relay(server), path);
+      const { store } = observe(t, path, { timeoutMs: noDeadline });
+      assert.equal(await store.add(`key:${String(name.length)}`, 'value', 60), true);
+      assert.equal(await valueOf(store, `key:${String(name.length)}`), 'value');
+      assert.equal(store.name, `memcached(${path})`);
+    }
   });
 
   it('reaches an IPv6 address', async (t) => {
@@ -690,6 +745,41 @@ describe('MemcachedStore in a process that wants to end', () => {
       await store.close();
       console.log([...(await pending).failures.values()][0].code);`;
     assert.equal(await run(t, server.address, {}, script), 'FLASH_STORE_CLOSED\ndone');
+  });
+
+  it('lets it end without close', async (t) => {
+    const server = await memcached(t);
+    const script = `
+      await Promise.all(Array.from({ length: 20 }, (_, i) => store.add('key:' + i, 'value', 60)));
+      console.log((await store.get(['key:19'])).items.size);`;
+    assert.equal(await run(t, server.address, { connectionsPerServer: 3 }, script), '1\ndone');
+  });
+
+  it('keeps it alive while a command waits for its reply', async (t) => {
+    const proxy = await startTcpProxy((await memcached(t)).port);
+    t.after(() => proxy.close());
+    await proxy.set({ delay: 20 });
+    // Nothing but the replies, one after another and idle in between, keeps this process alive.
+    const script = `
+      let answered = 0;
+      for (let i = 0; i < 15; i += 1) {
+        if (await store.add('key:' + i, 'value', 60)) answered += 1;
+        if ((await store.get(['key:' + i, 'other'])).items.size === 1) answered += 1;
+        if (await store.delete('key:' + i)) answered += 1;
+      }
+      console.log(answered);
+      void store.add('last', 'value', 60).then((added) => console.log(added));`;
+    assert.equal(await run(t, proxy.address, { timeoutMs: noDeadline }, script), '45\ndone\ntrue');
+  });
+
+  it('lets it end without close while the server hangs and is probed', async (t) => {
+    const server = await memcached(t);
+    server.pause();
+    // Each probe would take half a minute if the process had to wait for it.
+    const script = `
+      console.log([...(await store.get(['key'])).failures.values()][0].code);
+      await new Promise((resolve) => setTimeout(resolve, 100));`;
+    assert.equal(await run(t, server.address, { timeoutMs: 2000, retryMs: 1 }, script), 'FLASH_STORE_TIMEOUT\ndone');
   });
 
   it('lets it end without close while the server is down', async (t) => {

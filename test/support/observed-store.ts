@@ -1,6 +1,6 @@
 /** A store that counts what it is asked, and can be held or broken at any operation. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Store, StoreReply, StoreToken } from '../../src/stores/store.js';
+import type { ServerState, Store, StoreReply, StoreToken } from '../../src/stores/store.js';
 
 /** The operations of a store. */
 export type Operation = 'get' | 'add' | 'compareAndSwap' | 'compareAndDelete' | 'delete';
@@ -120,6 +120,10 @@ export class ObservedStore implements Store {
   /** Not where an operation may be held: another one would overtake it. */
   inOrder(first: string, second: string): boolean {
     return !this.#intercepted && this.#store.inOrder?.(first, second) === true;
+  }
+
+  state(): readonly ServerState[] {
+    return this.#store.state?.() ?? [];
   }
 
   close(): Promise<void> {

@@ -397,10 +397,10 @@ describe('memcached protocol: commands', () => {
   const expiryIn = (text: string): string | undefined => text.split(' ')[3];
 
   it('are the lines that memcached takes', () => {
-    assert.deepStrictEqual(addRequest('k', 'é\r\n', 4, 60), { verb: 'add', text: 'add k 0 60 4\r\né\r\n' });
-    assert.deepStrictEqual(swapRequest('k', 'v', 1, 60, '18446744073709551615'), { verb: 'cas', text: 'cas k 0 60 1 18446744073709551615\r\nv' });
-    assert.deepStrictEqual(conditionalDeleteRequest('k', '12'), { verb: 'cas', text: 'cas k 0 -1 0 12\r\n' });
-    assert.deepStrictEqual(deleteRequest('k'), { verb: 'delete', text: 'delete k' });
+    assert.deepStrictEqual(addRequest('k', 'é\r\n', 4, 60), { verb: 'add', key: 'k', text: 'add k 0 60 4\r\né\r\n' });
+    assert.deepStrictEqual(swapRequest('k', 'v', 1, 60, '18446744073709551615'), { verb: 'cas', key: 'k', text: 'cas k 0 60 1 18446744073709551615\r\nv' });
+    assert.deepStrictEqual(conditionalDeleteRequest('k', '12'), { verb: 'cas', key: 'k', text: 'cas k 0 -1 0 12\r\n' });
+    assert.deepStrictEqual(deleteRequest('k'), { verb: 'delete', key: 'k', text: 'delete k' });
     assert.equal(new GetCommand(address, ['a', 'b'], new MultiGet(() => {})).command, 'gets a b');
     assert.equal(new VersionCommand(address, () => {}).command, 'version');
   });
