@@ -37,8 +37,10 @@ export interface SetupOptions {
   prefix?: string;
   /**
    * Second part of every key: which database this is. The same in every process that uses this
-   * database, different for each database. At most 64 characters.
-   * @default `dialect/host:port/database`, or the storage of SQLite
+   * database, different for each database. At most 64 characters. Required where the options of Sequelize
+   * do not tell which database it is, such as with a hook `beforeConnect`.
+   * @default a hash of everything that leads to the database: host, port, socket, database name and other
+   *   connection options, but no credentials; the absolute path of an SQLite file
    */
   alias?: string;
   /**

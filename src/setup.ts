@@ -4,8 +4,10 @@ import { Coherence } from './coherence/coherence.js';
 import { isSetUp, Registry } from './caches/registry.js';
 import { KeySpace } from './entries/keys.js';
 import { AlreadyCachedError, InvalidOptionError } from './errors.js';
+import { identityOf, type DatabaseIdentity } from './identity.js';
 import { Statements } from './hooks/statements.js';
 import { Loader } from './lookups/loader.js';
+import { claimNamespace } from './namespaces.js';
 import { resolveOptions, show, type SetupOptions } from './options.js';
 import { memcachedFromEnv } from './stores/memcached.js';
 import type { Store } from './stores/store.js';
@@ -50,10 +52,6 @@ export function setupCache(sequelize: Sequelize, options: SetupOptions = {}): Fl
     );
   }
   const resolved = resolveOptions(options, process.env);
-  const alias = options.alias ?? defaultAlias(sequelize);
-  if (typeof alias !== 'string' || alias === '' || alias.length > 64) {
-    throw new InvalidOptionError(`Option 'alias' must be a text of 1 to 64 characters; received ${show(alias)}.`);
-  }
   const store = options.store ?? memcachedFromEnv(process.env);
   if (store === undefined) {
     throw new InvalidOptionError(
@@ -66,6 +64,9 @@ export function setupCache(sequelize: Sequelize, options: SetupOptions = {}): Fl
       `Option 'store' must be a store, such as new MemcachedStore('127.0.0.1:11211') or new MemoryStore(); received ${show(store)}, which has no method '${lacking}'.`,
     );
   }
+  const identity = identityOf(sequelize);
+  const alias = checkAlias(options.alias, identity, store);
+  const release = claimNamespace(store, resolved.prefix, alias, identity);
   const coherence = new Coherence(store, resolved);
   const loader = new Loader(coherence, resolved);
   const registry = new Registry(sequelize, new KeySpace(resolved.prefix, alias), resolved, loader, coherence, restoreCache);
@@ -73,6 +74,7 @@ export function setupCache(sequelize: Sequelize, options: SetupOptions = {}): Fl
     registry.bind();
   } catch (error) {
     registry.dispose();
+    release();
     throw error;
   }
   const statements = new Statements(sequelize, registry, coherence, resolved.bulkInvalidationLimit);
@@ -96,6 +98,7 @@ export function setupCache(sequelize: Sequelize, options: SetupOptions = {}): Fl
         await registry.settled(flushMs);
         registry.dispose();
         const left = await coherence.close(flushMs);
+        release();
         // Whoever makes a store closes it: another cache may use the one that was passed.
         if (options.store === undefined) await store.close();
         return left;
@@ -109,20 +112,17 @@ const storeMethods = ['get', 'add', 'compareAndSwap', 'compareAndDelete', 'delet
 
 const dialects: ReadonlySet<string> = new Set(['mysql', 'mariadb', 'sqlite']);
 
-interface Place {
-  readonly host?: string;
-  readonly port?: number | string;
-  readonly database?: string;
+/** @throws InvalidOptionError */
+function checkAlias(given: unknown, identity: DatabaseIdentity, store: Store): string {
+  if (given === undefined) {
+    if (identity.unknown === undefined || store.isLocal === true) return identity.alias;
+    throw new InvalidOptionError(
+      `setupCache needs option 'alias' for this Sequelize instance, since its options do not tell which database it is: ${identity.unknown}. ` +
+        `Name the database, for example { alias: 'shop' }: the same in every process that uses it, another one for each other database.`,
+    );
+  }
+  if (typeof given !== 'string' || given === '' || given.length > 64) {
+    throw new InvalidOptionError(`Option 'alias' must be a text of 1 to 64 characters; received ${show(given)}.`);
+  }
+  return given;
 }
-
-/** Which database this is, as far as Sequelize's configuration tells: of several servers, the primary. */
-function defaultAlias(sequelize: Sequelize): string {
-  const config = sequelize.config as Place & { readonly replication?: false | { readonly write?: Place } };
-  const primary = (config.replication === false ? undefined : config.replication?.write) ?? {};
-  const { host = config.host, port = config.port, database = config.database } = primary;
-  const { storage } = (sequelize as unknown as { options: { storage?: string } }).options;
-  const place = sequelize.getDialect() === 'sqlite' ? (storage ?? 'memory') : `${host ?? 'localhost'}:${String(port ?? '')}/${database ?? ''}`;
-  const alias = `${sequelize.getDialect()}/${place}`;
-  return alias.length > 64 ? alias.slice(-64) : alias;
-}
-

@@ -46,6 +46,7 @@ export class MemcachedStore implements Store {
   readonly name: string;
   readonly maxValueBytes: number;
   readonly maxPending: number;
+  readonly servers: readonly string[];
   readonly #batchSize: number;
   readonly #servers: readonly MemcachedServer[];
   /** Set where there is nothing to choose. */
@@ -62,6 +63,7 @@ export class MemcachedStore implements Store {
     const resolved = resolveOptions(options);
     const Client = loadClient();
     this.name = `memcached(${addresses.map(({ name }) => name).join(', ')})`;
+    this.servers = Object.freeze(addresses.map(({ name }) => name));
     this.maxValueBytes = resolved.maxValueBytes;
     this.maxPending = resolved.maxPending;
     this.#batchSize = resolved.batchSize;

@@ -28,6 +28,7 @@ export interface MemoryStoreOptions {
  */
 export class MemoryStore implements Store {
   readonly name = 'memory';
+  readonly isLocal = true;
   readonly maxValueBytes: number;
   readonly #now: () => number;
   readonly #items: LRUCache<string, MemoryItem>;

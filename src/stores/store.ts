@@ -61,6 +61,13 @@ export interface Store {
   readonly name: string;
   /** Largest value in bytes of UTF-8 that the store accepts; larger ones are not offered to it. */
   readonly maxValueBytes: number;
+  /**
+   * Names of the servers that hold the entries, such as `127.0.0.1:11211`. Two stores that name the same
+   * server find each other's entries there. A store without servers leaves it out.
+   */
+  readonly servers?: readonly string[] | undefined;
+  /** The entries are in this process's memory: no other process reads them. */
+  readonly isLocal?: boolean | undefined;
   /** The most operations on single keys that it takes at the same time; without it, any number. */
   readonly maxPending?: number | undefined;
   /** The values of all `keys` (each at most once), in as few round trips as there are servers. */

@@ -57,6 +57,10 @@ export class CountedStore implements Store {
     return this.#store.name;
   }
 
+  get isLocal(): boolean {
+    return this.#store.isLocal;
+  }
+
   get maxValueBytes(): number {
     return this.#store.maxValueBytes;
   }

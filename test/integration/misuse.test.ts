@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { DataTypes, literal, Model, Sequelize } from 'sequelize';
+import { DataTypes, literal, Model, Sequelize, type Options } from 'sequelize';
 import { createSqliteModule } from '../../examples/support/sqlite.js';
 import * as flash from '../../src/index.js';
 import {
@@ -42,6 +42,7 @@ import {
   WrongModelError,
   type CacheClass,
 } from '../../src/index.js';
+import { MemcachedStore } from '../../src/stores/memcached.js';
 import { MemoryStore } from '../../src/stores/memory.js';
 import { openBackend, type Backend } from '../support/backends.js';
 import { cached, defineKinds, defineTracks, type UntypedModel } from '../support/misuse-models.js';
@@ -557,6 +558,9 @@ const declaring =
     return setupCache(sequelize, { store });
   };
 
+/** A database that nobody connects to. */
+const elsewhere = (options: Options = {}): Sequelize => new Sequelize({ dialect: 'mysql', host: 'db1.test', database: 'shop', logging: false, ...options });
+
 const settingUp =
   (options: unknown) =>
   (sequelize: Sequelize): unknown => {
@@ -898,6 +902,8 @@ const declarations: readonly Misdeclared[] = [
   ['alias: empty', settingUp({ store, alias: '' }), InvalidOptionError, "Option 'alias' must be a text of 1 to 64 characters; received ''."],
   ['alias: too long', settingUp({ store, alias: 'a'.repeat(65) }), InvalidOptionError, "Option 'alias' must be a text of 1 to 64 characters; received 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…'."],
   ['alias: a number', settingUp({ store, alias: 5 }), InvalidOptionError, "Option 'alias' must be a text of 1 to 64 characters; received 5."],
+  ['alias: of two databases', (sequelize) => { const twice = new MemoryStore(); setupCache(elsewhere(), { store: twice, alias: 'a' }); setupCache(sequelize, { store: twice, alias: 'a' }); }, InvalidOptionError, "Option 'alias': 'a' would stand for the databases mysql://db1.test:3306/shop and sqlite::memory:, and each would be given rows of the other from the cache. Give each database an alias of its own, for example { alias: 'shop' }: the same in every process that uses this database."],
+  ['alias: none, of a database that a hook chooses', () => setupCache(elsewhere({ hooks: { beforeConnect: () => undefined } }), { store: new MemcachedStore('127.0.0.1:1') }), InvalidOptionError, "setupCache needs option 'alias' for this Sequelize instance, since its options do not tell which database it is: its hook beforeConnect can change where it connects to. Name the database, for example { alias: 'shop' }: the same in every process that uses it, another one for each other database."],
   ['timeout: zero', settingUp({ store, timeout: 0 }), InvalidOptionError, "Option 'timeout' must be a whole number of seconds from 1 to 31536000; received 0."],
   ['timeout: a fraction', settingUp({ store, timeout: 0.5 }), InvalidOptionError, "Option 'timeout' must be a whole number of seconds from 1 to 31536000; received 0.5."],
   ['timeout: text', settingUp({ store, timeout: '60' }), InvalidOptionError, "Option 'timeout' must be a whole number of seconds from 1 to 31536000; received '60'."],

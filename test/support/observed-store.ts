@@ -32,6 +32,14 @@ export class ObservedStore implements Store {
     return this.#store.name;
   }
 
+  get servers(): readonly string[] | undefined {
+    return this.#store.servers;
+  }
+
+  get isLocal(): boolean | undefined {
+    return this.#store.isLocal;
+  }
+
   get maxValueBytes(): number {
     return this.#store.maxValueBytes;
   }
