@@ -64,6 +64,26 @@ export default defineConfig(
   },
 
   {
+    // Fakes that a test suite installs must not stop this package: see src/clock.ts.
+    files: ['src/**'],
+    ignores: ['src/clock.ts'],
+    rules: {
+      'no-restricted-globals': [
+        'error',
+        ...['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'setImmediate', 'clearImmediate', 'queueMicrotask', 'performance'].map(
+          (name) => ({ name, message: 'Import it from src/clock.ts.' }),
+        ),
+      ],
+      'no-restricted-properties': [
+        'error',
+        { object: 'process', property: 'nextTick', message: 'Import it from src/clock.ts.' },
+        { object: 'process', property: 'hrtime', message: "Use 'monotonic' of src/clock.ts." },
+        { object: 'Date', property: 'now', message: "Use 'wallClock' of src/clock.ts." },
+      ],
+    },
+  },
+
+  {
     files: ['test/**', 'examples/**'],
     rules: {
       '@typescript-eslint/no-floating-promises': ['error', { allowForKnownSafeCalls: [registersTest] }],

@@ -8,6 +8,7 @@
  * are given up.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { monotonic } from './clock.js';
 import { NotSerialisable } from './entries/codec.js';
 import { InvalidOptionError } from './errors.js';
 import { show, wholeNumber } from './options.js';
@@ -322,7 +323,7 @@ function keptOf<A>(answer: A | null | undefined, copier: Copier<A>): Kept | unde
 
 const copyOf = <A>(kept: Kept, copier: Copier<A>): A | null => (kept === null ? null : copier.decode(JSON.parse(kept)));
 
-const defaults: Limits = Object.freeze({ maxAgeMs: 10_000, maxEntries: 10_000, now: () => performance.now() });
+const defaults: Limits = Object.freeze({ maxAgeMs: 10_000, maxEntries: 10_000, now: () => monotonic() });
 
 const knownOptions: ReadonlySet<string> = new Set<keyof RequestCacheOptions>(['maxAgeMs', 'maxEntries', 'now']);
 

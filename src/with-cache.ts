@@ -1,5 +1,6 @@
 /** `withCache`: declares what is cached of a model, and gives it its `cache`. */
 import { Model } from 'sequelize';
+import { queueMicrotask } from './clock.js';
 import { declare, declareClass, declareMixin, doesNotExistOf, type AnyClass, type ModelOptions } from './caches/declarations.js';
 import { InvalidOptionError } from './errors.js';
 import { managerOf } from './manager.js';

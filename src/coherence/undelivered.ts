@@ -3,6 +3,7 @@
  *
  * While a key waits here, this process does not believe what the store says about it.
  */
+import { clearTimeout, monotonic, setTimeout } from '../clock.js';
 import { publish } from '../events.js';
 import type { Affected, Failed, Table } from './affected.js';
 
@@ -50,10 +51,10 @@ export class Undelivered {
 
   /** Tries for at most `milliseconds`, then gives up. Resolves to how many were left. */
   async close(milliseconds: number): Promise<number> {
-    const until = performance.now() + milliseconds;
+    const until = monotonic() + milliseconds;
     clearTimeout(this.#timer);
     await this.#running;
-    while (this.#waiting.size > 0 && performance.now() < until) {
+    while (this.#waiting.size > 0 && monotonic() < until) {
       await this.#retry();
       if (this.#waiting.size > 0) await new Promise((resolve) => setTimeout(resolve, firstDelay));
     }

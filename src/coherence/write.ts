@@ -1,4 +1,5 @@
 /** One write to the database as the store sees it: markers before the commit, gone after it. */
+import { clearInterval, monotonic, setInterval, setTimeout } from '../clock.js';
 import { InvalidationFailedError } from '../errors.js';
 import type { OnStoreFailure } from '../options.js';
 import { randomToken } from '../entries/envelope.js';
@@ -89,8 +90,8 @@ export class Write {
    * then: it is not known yet what becomes of the write. Never rejects.
    */
   async releaseWhen(isOver: () => Promise<boolean>, milliseconds: number, more?: Affected): Promise<void> {
-    const until = performance.now() + milliseconds;
-    while (performance.now() < until && !(await isOver())) {
+    const until = monotonic() + milliseconds;
+    while (monotonic() < until && !(await isOver())) {
       await new Promise<void>((resolve) => {
         setTimeout(resolve, askAgainMs).unref();
       });

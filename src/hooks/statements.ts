@@ -7,6 +7,7 @@
  * a whole transaction are marked at once.
  */
 import { QueryTypes, type Model, type ModelStatic, type QueryOptions, type Sequelize, type Transaction } from 'sequelize';
+import { setImmediate } from '../clock.js';
 import type { Registry } from '../caches/registry.js';
 import type { Affected, Table } from '../coherence/affected.js';
 import type { Coherence } from '../coherence/coherence.js';

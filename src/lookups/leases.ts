@@ -2,6 +2,7 @@
  * When and where leases are placed: before the database is asked, or, on rows that are known only from
  * its answer, so that it is as good as before.
  */
+import { monotonic } from '../clock.js';
 import type { BoundCache } from '../caches/bound-cache.js';
 import type { Look } from '../coherence/affected.js';
 import type { Coherence } from '../coherence/coherence.js';
@@ -45,7 +46,7 @@ export class Leases {
     const indexes = new Set<string>();
     for (const load of loads) {
       const { tableKeys } = load.lookup.cache.model;
-      load.since = performance.now();
+      load.since = monotonic();
       if (load.bypass === undefined) {
         if (!tried.leases.has(load.target)) targets.set(load.target, load.seen);
         for (const [at, seen] of load.stampsSeen.entries()) {
@@ -133,7 +134,7 @@ export class Leases {
   /**
    * Places leases on rows that were found by another key than their own, and looks at them, at
    * `others` and at the table's epoch after the last lease.
-   * @param since when the last look before the query was made, in `performance.now()` milliseconds
+   * @param since when the last look before the query was made, in milliseconds of the monotonic clock
    * @returns `epoch` as it is then; undefined if it is too late to say that nothing came between
    */
   async rows(
@@ -143,7 +144,7 @@ export class Leases {
     since: number,
   ): Promise<{ readonly leases: ReadonlyMap<string, string>; readonly look: Look; readonly epoch: string | undefined }> {
     const leases = new Map<string, string>();
-    const early = (): boolean => performance.now() - since < this.#coherence.lateLeaseLimit;
+    const early = (): boolean => monotonic() - since < this.#coherence.lateLeaseLimit;
     const keys = (): string[] => [...new Set([tableKeys.epoch, ...others, ...leases.keys()])];
     let look: Look | undefined;
     if (early() && wanted.size > 0) {

@@ -34,7 +34,7 @@ export interface Load {
   /** The table's epoch; undefined if it was not looked at yet. */
   readonly epochSeen: Seen | undefined;
   readonly hint: Hint | undefined;
-  /** When the last look before the query was made, in `performance.now()` milliseconds. */
+  /** When the last look before the query was made, in milliseconds of the monotonic clock. */
   since: number;
   /** The stamps' text that a fill is made under. */
   generation: string | undefined;

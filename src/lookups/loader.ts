@@ -6,6 +6,7 @@
  * share a load that is already running here (a *flight*). A flight is shared only with a reader
  * whose own look shows that no write was finished since the flight's query began.
  */
+import { monotonic, nextTick, setTimeout } from '../clock.js';
 import type { BoundCache, ListCache, ResultCache, SimpleCache } from '../caches/bound-cache.js';
 import type { Look, Sight } from '../coherence/affected.js';
 import type { Coherence } from '../coherence/coherence.js';
@@ -97,7 +98,7 @@ export class Loader {
     if (this.#queue.lookups.length === 0) {
       // After the microtasks of this tick, so that lookups behind an await join.
       void Promise.resolve().then(() => {
-        process.nextTick(() => {
+        nextTick(() => {
           this.#flush();
         });
       });
@@ -292,7 +293,7 @@ export class Loader {
     const loads: Load[] = [];
     const joins: Promise<void>[] = [];
     const waiting: Lookup[] = [];
-    const now = performance.now();
+    const now = monotonic();
     for (const miss of misses) {
       const { lookup } = miss;
       if (!lookup.counted) {
@@ -360,7 +361,7 @@ export class Loader {
       stampsSeen: stamps,
       epochSeen: epoch,
       hint: verdict.hint,
-      since: performance.now(),
+      since: monotonic(),
       generation: undefined,
       tableGeneration: undefined,
       lease: undefined,
@@ -477,13 +478,13 @@ export class Loader {
     loads: readonly Load[],
     ask: () => Promise<readonly unknown[]>,
   ): Promise<readonly Result[] | undefined> {
-    const began = performance.now();
+    const began = monotonic();
     // Of one statement's leases, some may have been placed with the look, and others after it.
     const unplaced = isFilledByLease(cache) ? loads.filter(({ lease, placed }) => lease !== undefined && placed === undefined) : [];
     const looking = unplaced.length === 0 ? undefined : this.#coherence.look(unplaced.map(({ target }) => target));
     try {
       const found = await this.#gate.pass(ask);
-      publish('load', () => ({ cache: cache.name, lookups: loads.length, milliseconds: performance.now() - began }));
+      publish('load', () => ({ cache: cache.name, lookups: loads.length, milliseconds: monotonic() - began }));
       const look = await looking;
       for (const load of unplaced) load.placed = look;
       return loads.map((load, at) => this.#result(load, cache, found[at] ?? null));

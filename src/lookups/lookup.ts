@@ -58,7 +58,7 @@ export class Page {
 export class Lookup {
   #id: string | undefined;
   readonly waiters: Waiter[];
-  /** Until when to wait for another process's fill, in `performance.now()` milliseconds. */
+  /** Until when to wait for another process's fill, in milliseconds of the monotonic clock. */
   waitUntil: number | undefined = undefined;
   /** The next wait for another process's fill, in milliseconds. */
   waitStep = 4;

@@ -2,6 +2,7 @@
  * A circuit breaker for one server: requests are refused at once while the server is known to be
  * down, and one probe at a time finds out whether it is back.
  */
+import { monotonic } from '../clock.js';
 
 /** `closed`: requests go through. `open`: they do not. `half-open`: only the probe is under way. */
 export type BreakerState = 'closed' | 'open' | 'half-open';
@@ -41,7 +42,7 @@ export class CircuitBreaker {
   constructor(options: BreakerOptions = {}) {
     this.#failureThreshold = options.failureThreshold ?? 1;
     this.#retryMs = options.retryMs ?? 500;
-    this.#now = options.now ?? (() => performance.now());
+    this.#now = options.now ?? (() => monotonic());
   }
 
   get state(): BreakerState {

@@ -6,6 +6,7 @@
  */
 import { createRequire } from 'node:module';
 import { connect, type Socket } from 'node:net';
+import { clearTimeout, monotonic, nextTick, setTimeout } from '../clock.js';
 import {
   InvalidOptionError,
   StoreError,
@@ -159,7 +160,7 @@ export class Connection {
   }
 
   send(command: Command): void {
-    command.deadline = performance.now() + this.#timeoutMs;
+    command.deadline = monotonic() + this.#timeoutMs;
     command.connection = this.id;
     if (this.#isConnected) this.#write(command);
     else this.#waiting.push(command);
@@ -188,7 +189,7 @@ export class Connection {
       // All commands of one tick leave in one system call.
       this.#corked = true;
       this.#socket.cork();
-      process.nextTick(() => {
+      nextTick(() => {
         this.#corked = false;
         this.#socket.uncork();
       });
@@ -231,12 +232,12 @@ export class Connection {
    * once; and always a millisecond, in which sockets are read.
    */
   #checkDeadlineIn(milliseconds: number): NodeJS.Timeout {
-    const due = performance.now() + milliseconds;
+    const due = monotonic() + milliseconds;
     return setTimeout(() => {
       this.#deadlineTimer = undefined;
       const oldest = this.#oldest();
       if (oldest === undefined) return;
-      const now = performance.now();
+      const now = monotonic();
       if (now < oldest.deadline) {
         this.#deadlineTimer = this.#checkDeadlineIn(Math.ceil(oldest.deadline - now));
       } else if (oldest !== this.#reprieved) {
@@ -255,7 +256,7 @@ export class Connection {
         : `memcached ${name} did not answer '${overdue.type}' ${within}.`,
     );
     const behind = new StoreUnavailableError(`The connection was given up on: ${missed.message}`, { cause: missed });
-    const now = performance.now();
+    const now = monotonic();
     this.retire(missed, (command) => (command.deadline <= now ? missed : behind));
   }
 

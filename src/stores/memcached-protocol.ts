@@ -3,6 +3,7 @@
  *
  * A `Command` knows its own request and reply; `ReplyReader` cuts what a server sends for them.
  */
+import { wallClock } from '../clock.js';
 import { StoreError, StoreProtocolError, StoreUnavailableError } from '../errors.js';
 import { show } from '../options.js';
 import { wholeSeconds } from './checks.js';
@@ -341,7 +342,7 @@ const latestExpiry = 2 ** 31 - 1;
 function expiryOf(ttlSeconds: number): string {
   const seconds = wholeSeconds(ttlSeconds);
   if (seconds <= longestRelativeExpiry) return String(seconds);
-  return String(Math.min(Math.ceil(Date.now() / 1000) + seconds, latestExpiry));
+  return String(Math.min(Math.ceil(wallClock() / 1000) + seconds, latestExpiry));
 }
 
 const outcomes: Readonly<Record<OutcomeVerb, ReadonlyMap<string, boolean>>> = {

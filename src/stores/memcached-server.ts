@@ -2,6 +2,7 @@
  * `MemcachedServer` stands between requests and one server: it owns the connections, and the circuit
  * breaker that decides whether they are used.
  */
+import { clearTimeout, setTimeout } from '../clock.js';
 import { StoreUnavailableError, type StoreClosedError, type StoreError } from '../errors.js';
 import { CircuitBreaker } from './breaker.js';
 import { Connection, type ClientConstructor } from './memcached-connection.js';

@@ -1,5 +1,6 @@
 /** `MemoryStore`: the operations of `Store` in this process's memory. */
 import { LRUCache } from 'lru-cache';
+import { monotonic } from '../clock.js';
 import { InvalidOptionError, StoreClosedError } from '../errors.js';
 import { show, wholeNumber } from '../options.js';
 import { checkKey, valueBytes, wholeSeconds } from './checks.js';
@@ -170,7 +171,7 @@ function resolveOptions(given: MemoryStoreOptions): {
       );
     }
   }
-  const now = given.now ?? (() => performance.now());
+  const now = given.now ?? (() => monotonic());
   if (typeof now !== 'function') {
     throw new InvalidOptionError(`Option 'now' must be a function; received ${show(now)}.`);
   }

@@ -1,4 +1,5 @@
 /** `ServerStatus`: what is known of one server, kept and announced. */
+import { monotonic, queueMicrotask } from '../clock.js';
 import type { StoreError } from '../errors.js';
 import { publish } from '../events.js';
 import type { ServerCondition, ServerState } from './store.js';
@@ -24,7 +25,7 @@ export class ServerStatus {
   #reached = false;
   #lastError: StoreError | undefined;
   #lastErrorAt: Date | undefined;
-  /** On the clock of `performance.now()`. */
+  /** On the clock of `monotonic`. */
   #fullUntil = -Infinity;
   #fullSince = this.#since;
 
@@ -62,7 +63,7 @@ export class ServerStatus {
   /** The server has no memory for a value. Announced once, until there was no refusal for a minute. */
   full(cause: StoreError): void {
     this.#failed(cause);
-    const now = performance.now();
+    const now = monotonic();
     const known = now < this.#fullUntil;
     this.#fullUntil = now + fullFor;
     if (known) return;
@@ -71,7 +72,7 @@ export class ServerStatus {
   }
 
   snapshot(): ServerState {
-    const full = this.#state === 'up' && performance.now() < this.#fullUntil;
+    const full = this.#state === 'up' && monotonic() < this.#fullUntil;
     return {
       server: this.#server,
       state: full ? 'full' : this.#state,

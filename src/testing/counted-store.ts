@@ -1,4 +1,5 @@
 /** A store in memory that counts what it is asked, takes a turn to answer, and can be down. */
+import { setImmediate } from '../clock.js';
 import { StoreUnavailableError } from '../errors.js';
 import type { MemoryStore } from '../stores/memory.js';
 import type { ServerState, Store, StoreReply, StoreToken } from '../stores/store.js';

@@ -1,6 +1,7 @@
 /** `testCache`: the cache of a Sequelize instance for a test suite, with everything in sight. */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Sequelize } from 'sequelize';
+import { clearInterval, setInterval } from '../clock.js';
 import { InvalidOptionError } from '../errors.js';
 import { channels } from '../events.js';
 import { show, type SetupOptions } from '../options.js';

@@ -12,6 +12,7 @@ import type { registryOf } from '../../src/caches/registry.js';
 import type { StoreError } from '../../src/errors.js';
 import type { Input, Op, Output, Reply, Settled, StoreOp } from './protocol-types.js';
 import { taskOf, type Columns, type Hands, type RowModel, type TaskName } from './tasks.js';
+import type * as clock from '../../src/clock.js';
 import { Tokens } from './texts.js';
 
 /** The compiled plugin that is explored: the one that was built, or a copy that was broken on purpose. */
@@ -20,6 +21,8 @@ export interface Plugin {
   readonly withCache: typeof Flash.withCache;
   readonly registryOf: typeof registryOf;
   readonly StoreTimeoutError: new (message: string) => StoreError;
+  /** The module of its timers and clocks, `src/clock.ts`. */
+  readonly clock: typeof clock;
 }
 
 /** What a process is and does. */
@@ -101,7 +104,7 @@ export class LiveProcess {
   async #turn(work: () => void): Promise<Output> {
     this.#ops = [];
     this.#settled = [];
-    const leave = this.#clock.enter();
+    const leave = this.#clock.enter(this.#plugin.clock);
     try {
       work();
       do {
@@ -369,9 +372,10 @@ class Clock {
     timer.run();
   }
 
-  /** Takes the place of the real clock until what it returns is called. */
-  enter(): () => void {
+  /** Takes the place of the real clock, Sequelize's and the plugin's, until what it returns is called. */
+  enter(ofPlugin: typeof clock): () => void {
     const { setTimeout, setInterval, clearTimeout, clearInterval } = globalThis;
+    const before = { ...ofPlugin };
     const set = (repeats: boolean) => (callback: (...args: unknown[]) => void, delay = 0, ...args: unknown[]) => {
       const handle = { ref: () => handle, unref: () => handle, hasRef: () => false };
       this.#set += 1;
@@ -381,15 +385,16 @@ class Clock {
     const clear = (handle: object | undefined): void => {
       if (handle !== undefined) this.#timers.delete(handle);
     };
-    Object.assign(globalThis, { setTimeout: set(false), setInterval: set(true), clearTimeout: clear, clearInterval: clear });
+    const timers = { setTimeout: set(false), setInterval: set(true), clearTimeout: clear, clearInterval: clear };
+    Object.assign(globalThis, timers);
+    Object.assign(ofPlugin, timers, { monotonic: () => this.#now });
     // Sequelize tells of broken connections there.
     const warn: unknown = Reflect.get(console, 'warn');
     Reflect.set(console, 'warn', () => undefined);
-    Object.defineProperty(performance, 'now', { configurable: true, value: () => this.#now });
     return () => {
       Object.assign(globalThis, { setTimeout, setInterval, clearTimeout, clearInterval });
+      Object.assign(ofPlugin, before);
       Reflect.set(console, 'warn', warn);
-      Reflect.deleteProperty(performance, 'now');
     };
   }
 }

@@ -12,4 +12,5 @@ export const pluginFrom = (folder: string): Plugin => ({
   ...(load(join(folder, 'index.js')) as Pick<Plugin, 'setupCache' | 'withCache'>),
   ...(load(join(folder, 'caches', 'registry.js')) as Pick<Plugin, 'registryOf'>),
   ...(load(join(folder, 'errors.js')) as Pick<Plugin, 'StoreTimeoutError'>),
+  clock: load(join(folder, 'clock.js')) as Plugin['clock'],
 });

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createRequire } from 'node:module';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { StoreProtocolError, StoreUnavailableError, type StoreError } from '../../src/errors.js';
@@ -15,8 +16,12 @@ import {
   VersionCommand,
   type Command,
 } from '../../src/stores/memcached-protocol.js';
+import type * as Clock from '../../src/clock.js';
 import type { StoreReply } from '../../src/stores/store.js';
 import { runs } from '../support/arbitraries.js';
+
+// The module itself, and no copy of its exports: a test may replace them.
+const clock = createRequire(__filename)('../../src/clock.js') as { -readonly [N in keyof typeof Clock]: (typeof Clock)[N] };
 
 const address = '127.0.0.1:11211';
 const connection = 7;
@@ -406,7 +411,7 @@ describe('memcached protocol: commands', () => {
   });
 
   it('give a lifetime in seconds up to 30 days, and as a date beyond', (t) => {
-    t.mock.method(Date, 'now', () => 1_700_000_000_500);
+    t.mock.method(clock, 'wallClock', () => 1_700_000_000_500);
     for (const [seconds, expiry] of [
       [0, '0'],
       [0.001, '1'],
