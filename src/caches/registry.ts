@@ -634,5 +634,12 @@ function whyNotCached({ model, columns }: SimpleCache | ListCache): BypassReason
 /** Hooks of the user's can change what a find asks for or returns; only a find can run them. */
 function hasFindHooks(model: ModelStatic<Model>): boolean {
   const { sequelize } = model;
-  return findHooks.some((hook) => model.hasHook(hook) || sequelize?.hasHook(hook) === true);
+  return findHooks.some((hook) => hasHook(model, hook) || (sequelize !== undefined && hasHook(sequelize, hook)));
+}
+
+/** `hasHook` throws where the program has set `options.hooks` to undefined, and finds do not. */
+function hasHook(hooked: object, name: string): boolean {
+  const { hooks } = (hooked as { readonly options: { readonly hooks?: Readonly<Record<string, unknown>> | null } }).options;
+  const list = hooks?.[name];
+  return Array.isArray(list) ? list.length > 0 : list !== undefined;
 }

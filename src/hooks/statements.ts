@@ -1,8 +1,8 @@
 /**
- * The net under every write: Sequelize's hooks around each statement.
+ * The net under every write: what happens before and after each statement.
  *
- * `beforeQuery` and `afterQuery` see every statement that a model sends, with `hooks: false` too,
- * and they come in pairs: `afterQuery` runs in a `finally`. So no write path has to be known by
+ * `interception.ts` tells of every statement that is sent, with `hooks: false` too, in pairs: the end
+ * of a statement is told whether or not it succeeded. So no write path has to be known by
  * name, and no failure leaves a marker behind. COMMIT is a statement as well: there the entries of
  * a whole transaction are marked at once.
  */
@@ -12,7 +12,6 @@ import type { Registry } from '../caches/registry.js';
 import type { Affected, Table } from '../coherence/affected.js';
 import type { Coherence } from '../coherence/coherence.js';
 import type { Write } from '../coherence/write.js';
-import { randomToken } from '../entries/envelope.js';
 import { canonicalValues } from '../models/cached-model.js';
 import { ownValues } from '../models/hydrate.js';
 import { publish, type WideReason } from '../events.js';
@@ -20,12 +19,11 @@ import { noteWrite } from '../request-cache.js';
 import { dependsOnAfter, Effects } from './effects.js';
 import { aboutTables, canWrite, dropsDatabase, kindOf, transactionAfter } from './raw-sql.js';
 import { hasRowLocks, imagesOf, imagesWhere, type Image, type RowLock } from './images.js';
+import { aroundRun, Interception } from './interception.js';
 import { LostConnections } from './lost-connections.js';
 import { StatementTransaction } from './own-transaction.js';
 import { Isolation } from './server-settings.js';
-import { bulkInstances, incrementedColumns, isWrite, planOf, voidCascades, type ModelPlan, type StatementOptions, type WritePlan } from './writes.js';
-
-const hookName = 'sequelize-flash';
+import { isWrite, planOf, voidCascades, type ModelPlan, type StatementOptions, type WritePlan } from './writes.js';
 
 /** Transactions that TRUNCATE or the like ended: what they do from then on is committed at once. */
 const ended = new WeakSet<Transaction>();
@@ -68,13 +66,12 @@ export class Statements {
   readonly #ended = ended;
   /** Other Sequelize instances whose transactions this one wrote in. */
   readonly #watched = new Set<Sequelize>();
-  readonly #watchName = `${hookName}/${randomToken()}`;
   readonly #isolation: Isolation;
   readonly #lost: LostConnections;
   /** Saves whose row is being marked already, by their instance. */
   readonly #announced = new WeakMap<Model, Announced>();
   readonly #locks = new Map<string, Promise<void>>();
-  #restoreIncrement: () => void = () => undefined;
+  readonly #unlisten = new Set<() => void>();
 
   constructor(sequelize: Sequelize, registry: Registry, coherence: Coherence, rowLimit: number) {
     this.#sequelize = sequelize;
@@ -85,40 +82,35 @@ export class Statements {
     this.#lost = new LostConnections(sequelize);
   }
 
-  /** Adds the hooks. */
+  /** Begins to see statements. */
   attach(): void {
-    const sequelize = this.#sequelize;
-    sequelize.addHook('beforeQuery', hookName, (options, query) => this.#before(options as StatementOptions, query));
-    sequelize.addHook('afterQuery', hookName, (options, query) => this.#after(options as StatementOptions, query));
-    sequelize.addHook('beforeBulkCreate', hookName, (instances, options) => {
-      // The statement's options are copies of these.
-      Reflect.set(options, bulkInstances, instances);
-    });
-    sequelize.addHook('afterBulkCreate', hookName, (instances, options) =>
-      this.#afterBulkCreate(instances, options as StatementOptions),
+    const interception = Interception.of(this.#sequelize);
+    this.#unlisten.add(
+      interception.listen({
+        beforeStatement: (options, query) => this.#before(options, query),
+        afterStatement: (options, query) => this.#after(options, query),
+      }),
     );
-    sequelize.addHook('afterDefine', hookName, () => {
-      this.#registry.outdated();
-    });
-    sequelize.addHook('beforeUpdate', hookName, (instance, options) => {
-      this.#announce(instance, options as StatementOptions);
-    });
-    this.#restoreIncrement = tellIncrements(sequelize.getQueryInterface());
+    this.#unlisten.add(
+      interception.listenToModels({
+        afterDefine: () => {
+          this.#registry.outdated();
+        },
+        beforeUpdate: (instance, options) => {
+          this.#announce(instance, options);
+        },
+        afterBulkCreate: (instances, options) => this.#afterBulkCreate(instances, options),
+      }),
+    );
   }
 
-  /** Removes the hooks. */
+  /** Ends it. */
   detach(): void {
-    for (const hook of ['beforeQuery', 'afterQuery', 'beforeBulkCreate', 'afterBulkCreate', 'afterDefine', 'beforeUpdate'] as const) {
-      this.#sequelize.removeHook(hook, hookName);
-    }
-    for (const owner of this.#watched) {
-      for (const hook of ['beforeQuery', 'afterQuery'] as const) owner.removeHook(hook, this.#watchName);
-    }
-    this.#restoreIncrement();
+    for (const unlisten of this.#unlisten) unlisten();
+    this.#unlisten.clear();
   }
 
   async #before(options: StatementOptions, query: object): Promise<void> {
-    comeFirst(this.#sequelize);
     if (options.completesTransaction === true) {
       await this.#beforeCompletion(options, query);
       return;
@@ -164,14 +156,14 @@ export class Statements {
 
   /** Calls `look` with a statement's text right before it is sent: `beforeQuery` comes too early to know it. */
   #atRun(query: object, look: (sql: string) => Promise<void>): void {
-    this.#aroundRun(query, async (run, sql) => {
+    aroundRun(query, async (run, sql) => {
       if (typeof sql === 'string') await look(sql);
       return run();
     });
   }
 
   #noteFailure(query: object): void {
-    this.#aroundRun(query, async (run) => {
+    aroundRun(query, async (run) => {
       try {
         return await run();
       } catch (error) {
@@ -179,11 +171,6 @@ export class Statements {
         throw error;
       }
     });
-  }
-
-  #aroundRun(query: object, around: (run: () => Promise<unknown>, sql: unknown) => Promise<unknown>): void {
-    const run = Reflect.get(query, 'run') as (sql: unknown, ...rest: readonly unknown[]) => Promise<unknown>;
-    Reflect.set(query, 'run', (sql: unknown, ...rest: readonly unknown[]) => around(() => run.call(query, sql, ...rest), sql));
   }
 
   /** What raw SQL changes is known only by the tables that its text names: all that is cached of them. */
@@ -437,16 +424,18 @@ export class Statements {
   #watch(owner: Sequelize | undefined): void {
     if (owner === undefined || owner === this.#sequelize || this.#watched.has(owner)) return;
     this.#watched.add(owner);
-    owner.addHook('beforeQuery', this.#watchName, async (options, query) => {
-      comeFirst(owner);
-      const statement = options as StatementOptions;
-      const { transaction, completesTransaction } = statement;
-      if (completesTransaction === true) await this.#beforeCompletion(statement, query);
-      else if (transaction != null && this.#pending.has(rootOf(transaction)) && !isByModel(statement)) {
-        this.#atRun(query, (sql) => this.#beforeTextInTransaction(sql, rootOf(transaction), new Effects(kindOf(sql)), query));
-      }
-    });
-    owner.addHook('afterQuery', this.#watchName, (options, query) => this.#after(options as StatementOptions, query));
+    this.#unlisten.add(
+      Interception.of(owner).listen({
+        beforeStatement: async (options, query) => {
+          const { transaction, completesTransaction } = options;
+          if (completesTransaction === true) await this.#beforeCompletion(options, query);
+          else if (transaction != null && this.#pending.has(rootOf(transaction)) && !isByModel(options)) {
+            this.#atRun(query, (sql) => this.#beforeTextInTransaction(sql, rootOf(transaction), new Effects(kindOf(sql)), query));
+          }
+        },
+        afterStatement: (options, query) => this.#after(options, query),
+      }),
+    );
   }
 
   // ---- Reading what only the database knows ---------------------------------------------------
@@ -593,55 +582,6 @@ const connectionOf = (holder: object): unknown => Reflect.get(holder, 'connectio
 function without(entries: Affected, others: Affected): Affected {
   if (others.size === 0) return entries;
   return new Map([...entries].filter(([key]) => !others.has(key)));
-}
-
-/** `increment` and `decrement` of a query interface: which columns they set shows in their arguments only. */
-type Arithmetic = (
-  model: unknown,
-  table: unknown,
-  where: unknown,
-  amounts: object,
-  extra: object,
-  options: object,
-) => Promise<unknown>;
-
-/** Lets the statements of `increment` and `decrement` tell which columns they set. Returns what undoes it. */
-function tellIncrements(queryInterface: object): () => void {
-  const undo = (['increment', 'decrement'] as const).map((method) => {
-    const before = Object.getOwnPropertyDescriptor(queryInterface, method);
-    const original = Reflect.get(queryInterface, method) as Arithmetic;
-    const telling: Arithmetic = (model, table, where, amounts, extra, options) => {
-      const columns = [...Object.keys(amounts), ...Object.keys(extra)];
-      return original.call(queryInterface, model, table, where, amounts, extra, { ...options, [incrementedColumns]: columns });
-    };
-    Reflect.set(queryInterface, method, telling);
-    return () => {
-      // Whoever wrapped it since calls ours, which does no harm.
-      if (Reflect.get(queryInterface, method) !== telling) return;
-      if (before === undefined) Reflect.deleteProperty(queryInterface, method);
-      else Object.defineProperty(queryInterface, method, before);
-    };
-  });
-  return () => {
-    for (const restore of undo) restore();
-  };
-}
-
-const isOurs = (hook: unknown): boolean => {
-  const name: unknown = typeof hook === 'object' && hook !== null ? Reflect.get(hook, 'name') : undefined;
-  return typeof name === 'string' && name.startsWith(hookName);
-};
-
-/**
- * Our `afterQuery` has to run before any of the user's: one that throws would keep the later ones
- * from running, and a marker would stand as long as this process lives.
- */
-function comeFirst(sequelize: Sequelize): void {
-  const hooks = (sequelize as unknown as { readonly options: { readonly hooks?: { readonly afterQuery?: unknown[] } } }).options.hooks?.afterQuery;
-  if (hooks === undefined) return;
-  const firstOfUser = hooks.findIndex((hook) => !isOurs(hook));
-  if (firstOfUser < 0 || !hooks.some((hook, at) => at > firstOfUser && isOurs(hook))) return;
-  hooks.sort((one, other) => Number(isOurs(other)) - Number(isOurs(one)));
 }
 
 /** The outermost transaction: only its commit makes anything visible. */

@@ -25,14 +25,14 @@ export interface StatementOptions {
   readonly updateOnDuplicate?: unknown;
   readonly ignoreDuplicates?: unknown;
   readonly [bulkInstances]?: readonly Model[];
-  readonly [incrementedColumns]?: readonly string[];
+  readonly [writtenColumns]?: readonly string[];
 }
 
 /** Under this key the instances of a `bulkCreate` travel from its hook to its statement. */
 export const bulkInstances = Symbol('sequelize-flash.bulkInstances');
 
-/** Under this key the columns that `increment` or `decrement` sets travel to its statement. */
-export const incrementedColumns = Symbol('sequelize-flash.incrementedColumns');
+/** Under this key the columns that a call of the query interface sets travel to its statement. */
+export const writtenColumns = Symbol('sequelize-flash.writtenColumns');
 
 /** What a statement will do to the rows of one model. */
 export interface ModelPlan {
@@ -132,7 +132,7 @@ function planModel(
 }
 
 /** The attributes that a bulk update or an increment sets. */
-function attributesSet({ type, fields, [incrementedColumns]: columns }: StatementOptions, { cached }: BoundModel): SetAttributes {
+function attributesSet({ type, fields, [writtenColumns]: columns }: StatementOptions, { cached }: BoundModel): SetAttributes {
   if (columns !== undefined) return new Set(columns.map((column) => cached.byField.get(column)?.name ?? column));
   return type === QueryTypes.BULKUPDATE && Array.isArray(fields) ? new Set(fields as string[]) : 'all';
 }
@@ -296,9 +296,9 @@ function isPlainObject(value: unknown): value is object {
 /** The columns that a statement sets in rows that are there. */
 function changedColumns(
   model: ModelStatic<Model>,
-  { type, fields, updateOnDuplicate, [incrementedColumns]: incremented }: StatementOptions,
+  { type, fields, updateOnDuplicate, [writtenColumns]: written }: StatementOptions,
 ): ReadonlySet<string> {
-  if (incremented !== undefined) return new Set(incremented);
+  if (written !== undefined) return new Set(written);
   const updates = type === QueryTypes.UPDATE || type === QueryTypes.BULKUPDATE;
   const names: unknown = Array.isArray(updateOnDuplicate) ? updateOnDuplicate : updates ? fields : undefined;
   const attributes = model.getAttributes() as Readonly<Record<string, { readonly field?: string } | undefined>>;
