@@ -107,9 +107,9 @@ module.exports = {
     },
     {
       name: 'memcached-in-its-store',
-      comment: 'memcached is an optional peer: only the file that owns its sockets may load it.',
+      comment: 'memcached is an optional peer: only its store and the store of the environment load it, when one is made.',
       severity: 'error',
-      from: { path: '^src/', pathNot: '^src/stores/memcached-connection\\.ts$' },
+      from: { path: '^src/', pathNot: '^src/stores/memcached(-env)?\\.ts$' },
       to: { path: '(^|/)node_modules/(@types/)?memcached/' },
     },
     {

@@ -107,6 +107,11 @@ export default defineConfig(
     files: ['src/testing/store-contract.ts'],
     rules: { '@typescript-eslint/no-floating-promises': ['error', { allowForKnownSafeCalls: [registersTest] }] },
   },
+  {
+    // An optional peer, loaded when a store is made; `import()` would have to be waited for.
+    files: ['src/stores/memcached.ts', 'src/stores/memcached-env.ts'],
+    rules: { '@typescript-eslint/no-require-imports': ['error', { allow: ['^memcached$'] }] },
+  },
   { files: ['test/bench/**', 'test/torture/**', 'examples/**'], rules: { 'no-console': 'off' } },
   {
     // Type tests only declare.

@@ -5,11 +5,6 @@ import { EmptyResultError } from 'sequelize';
 export abstract class FlashError extends Error {
   /** Stable, machine-readable; never changes with the wording. */
   abstract readonly code: string;
-
-  constructor(message: string, options?: { cause?: unknown }) {
-    super(message, options);
-    this.name = new.target.name;
-  }
 }
 
 // ---- Declaration: found when a model or cache class is declared or set up --------------------
@@ -183,4 +178,37 @@ export class NotFoundError extends DoesNotExist {
     this.name = 'NotFoundError';
     if (options?.cause !== undefined) Object.defineProperty(this, 'cause', { value: options.cause, configurable: true, writable: true });
   }
+}
+
+// A minifier renames classes and keeps the keys of objects: `error.name` is the documented one in a bundle, too.
+const named = {
+  FlashError,
+  StoreError,
+  InvalidOptionError,
+  InvalidKeyFieldError,
+  NoPrimaryKeyError,
+  UnsupportedScopeError,
+  AlreadyCachedError,
+  DuplicateCacheNameError,
+  InvalidCacheClassError,
+  CacheNotSetUpError,
+  CacheNotRegisteredError,
+  NotInCacheError,
+  KeyFieldNotPassedError,
+  UnknownKeyFieldError,
+  InvalidKeyValueError,
+  WrongModelError,
+  UnsavedInstanceError,
+  AmbiguousKeyError,
+  ScopedModelError,
+  UnknownTargetTypeError,
+  UnsupportedResultError,
+  StoreTimeoutError,
+  StoreUnavailableError,
+  StoreProtocolError,
+  StoreClosedError,
+  InvalidationFailedError,
+};
+for (const [name, type] of Object.entries(named)) {
+  Object.defineProperty(type.prototype, 'name', { value: name, configurable: true, writable: true });
 }

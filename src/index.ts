@@ -17,7 +17,7 @@ export { BatchCacheQuery, type BatchOptions, type BatchResult, type Runnable } f
 export type { Invalidation, SetupOptions, OnStoreFailure } from './options.js';
 export { channels, type BypassReason, type FlashEventKind, type FlashEvents } from './events.js';
 export type { ServerCondition, ServerState, Store, StoreItem, StoreReply, StoreToken } from './stores/store.js';
-export type { MemcachedStoreOptions, ServerStateChange } from './stores/memcached.js';
+export type { MemcachedClientClass, MemcachedStoreOptions, ServerStateChange } from './stores/memcached-options.js';
 export type { MemoryStoreOptions } from './stores/memory.js';
 export type {
   AssociationOf,

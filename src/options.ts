@@ -46,6 +46,8 @@ export interface SetupOptions {
   /**
    * Whether reads are answered from the cache. With `false` every read asks the database; writes go
    * on voiding what other processes have cached, so that it can be switched off in one of them.
+   * Without a store, passed or named by the environment, there is nothing to void: use that only
+   * where no other process caches this database.
    * @default true
    */
   enabled?: boolean;

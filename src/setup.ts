@@ -9,14 +9,15 @@ import { Statements } from './hooks/statements.js';
 import { Loader } from './lookups/loader.js';
 import { claimNamespace } from './namespaces.js';
 import { resolveOptions, show, type SetupOptions } from './options.js';
-import { memcachedFromEnv } from './stores/memcached.js';
+import { storeFromEnvironment } from './stores/memcached-env.js';
+import { MemoryStore } from './stores/memory.js';
 import type { Store } from './stores/store.js';
 import type { CacheStats } from './types.js';
 import { restoreCache } from './with-cache.js';
 
 /** The cache of one Sequelize instance. */
 export interface FlashCache {
-  /** The store in use. */
+  /** The store in use. With `enabled: false` and no store it is a memory store that stays empty. */
   readonly store: Store;
   /** Counters by model and cache name. */
   stats(): Readonly<Record<string, Readonly<Record<string, CacheStats>>>>;
@@ -52,7 +53,9 @@ export function setupCache(sequelize: Sequelize, options: SetupOptions = {}): Fl
     );
   }
   const resolved = resolveOptions(options, process.env);
-  const store = options.store ?? memcachedFromEnv(process.env);
+  const shared = options.store ?? storeFromEnvironment(process.env);
+  // A process that caches nothing and has no store has nothing to void: this one stays empty, and no statement is watched.
+  const store = shared ?? (resolved.enabled ? undefined : new MemoryStore());
   if (store === undefined) {
     throw new InvalidOptionError(
       `setupCache needs a store: pass { store: new MemcachedStore('127.0.0.1:11211') }, or name the servers in SEQUELIZE_FLASH_MEMCACHED.`,
@@ -78,7 +81,7 @@ export function setupCache(sequelize: Sequelize, options: SetupOptions = {}): Fl
     throw error;
   }
   const statements = new Statements(sequelize, registry, coherence, resolved.bulkInvalidationLimit);
-  statements.attach();
+  if (shared !== undefined) statements.attach();
   let closed: Promise<number> | undefined;
   return {
     store,

@@ -67,6 +67,7 @@ export class Registry {
   readonly #counters = new Map<string, Counters>();
   /** The keys that chains asked for last, by the answer's name. */
   readonly #chainHints: LRUCache<string, AheadPage>;
+  #disposed = false;
   readonly #recomputing = new Set<Promise<void>>();
 
   constructor(
@@ -92,6 +93,7 @@ export class Registry {
   /** Forgets the Sequelize instance: lookups through it are errors from now on. */
   dispose(): void {
     registries.delete(this.sequelize);
+    this.#disposed = true;
   }
 
   /**
@@ -206,7 +208,8 @@ export class Registry {
 
   /** Why lookups of a cache are plain finds; `undefined` if they are not. */
   #whyNotCached(cache: Answerer): BypassReason | undefined {
-    if (!this.options.enabled) return 'disabled';
+    // A query that was made before close(): writes are not seen any more, so the database answers it.
+    if (!this.options.enabled || this.#disposed) return 'disabled';
     switch (cache.kind) {
       case 'chain':
         return cache.models.some(hasFindHooks) ? 'find-hooks' : undefined;

@@ -4,53 +4,18 @@
  * The `memcached` package connects, queues and writes; it decides nothing about failures and does
  * not read replies (`Connection` says why).
  */
-import { createRequire } from 'node:module';
-import { connect, type Socket } from 'node:net';
+import { connect } from 'node:net';
 import { clearTimeout, monotonic, nextTick, setTimeout } from '../clock.js';
 import {
-  InvalidOptionError,
   StoreError,
   StoreProtocolError,
   StoreTimeoutError,
   StoreUnavailableError,
 } from '../errors.js';
 import { show } from '../options.js';
+import type { Client, ClientConstructor, ClientSocket } from './memcached-client.js';
 import type { ServerAddress } from './memcached-options.js';
 import { ReplyReader, type Command } from './memcached-protocol.js';
-
-/** What this store uses of a client of the `memcached` package: `command`, and two methods that are replaced. */
-interface Client {
-  /** Takes a connection with `connect`, pushes the query on its `metaData`, and writes it. */
-  command(compile: () => ClientQuery, server: string): void;
-  connect(server: string, callback: (error: unknown, socket: ClientSocket) => void): void;
-  connectionIssue(error: unknown, socket: unknown): void;
-}
-
-export type ClientConstructor = new (server: string, options: { readonly maxQueueSize: number }) => Client;
-
-/** A command as the package writes it. Tracing wraps `callback`. */
-interface ClientQuery {
-  readonly type: string;
-  readonly command: string;
-  callback: (error: unknown, reply?: unknown) => void;
-}
-
-interface ClientSocket extends Socket {
-  /** The commands that were written and not answered, oldest first. */
-  readonly metaData: Command[];
-}
-
-/** Loaded here and not imported, since the package is optional: other stores work without it. */
-export function loadClient(): ClientConstructor {
-  try {
-    return createRequire(__filename)('memcached') as ClientConstructor;
-  } catch (cause) {
-    throw new InvalidOptionError(
-      "MemcachedStore needs the package 'memcached', an optional peer dependency. Install it: npm install memcached",
-      { cause },
-    );
-  }
-}
 
 let connectionsSoFar = 0;
 
@@ -114,7 +79,7 @@ export class Connection {
       owner.refused(refusal, type);
     });
     // Given, since `Memcached.config` may say otherwise and the client's count never goes down here.
-    this.#client = new Client(address.target, { maxQueueSize: -1 });
+    this.#client = new Client(address.target, { poolSize: 1, maxQueueSize: -1 });
     // Nothing is lost: the same error also goes to the command or to the socket's listeners.
     this.#client.connectionIssue = () => undefined;
     const socket = (this.#socket = Object.assign(connect(address.socket), { metaData: [] }));

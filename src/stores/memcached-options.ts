@@ -2,12 +2,25 @@
 import { isIPv6 } from 'node:net';
 import { InvalidOptionError } from '../errors.js';
 import { show, wholeNumber } from '../options.js';
+import { clientClass, type ClientConstructor } from './memcached-client.js';
 import type { ServerStateChange } from './server-status.js';
 
 export type { ServerStateChange };
 
+/** The class of the `memcached` package, as far as it matters here. */
+export type MemcachedClientClass = new (
+  servers: string,
+  options: { readonly poolSize: number; readonly maxQueueSize: number },
+) => object;
+
 /** Options of a `MemcachedStore`. */
 export interface MemcachedStoreOptions {
+  /**
+   * The class of the package `memcached`, as Sequelize takes a driver by `dialectModule`: for programs that
+   * import it themselves, because their bundler does not find it.
+   * @default the package, loaded when the store is made
+   */
+  readonly client?: MemcachedClientClass;
   /**
    * Deadline of every operation, from the call to its outcome, in milliseconds, 1 to 60000. The
    * first operation that misses it makes the server "down".
@@ -40,8 +53,10 @@ export interface MemcachedStoreOptions {
 }
 
 /** `MemcachedStoreOptions` with every default filled in, frozen. */
-export type ResolvedOptions = Required<Omit<MemcachedStoreOptions, 'onStateChange'>> &
-  Pick<MemcachedStoreOptions, 'onStateChange'>;
+export type ResolvedOptions = Required<Omit<MemcachedStoreOptions, 'client' | 'onStateChange'>> &
+  Pick<MemcachedStoreOptions, 'onStateChange'> & { readonly client?: ClientConstructor };
+
+const others: ReadonlySet<string> = new Set<keyof MemcachedStoreOptions>(['client', 'onStateChange']);
 
 export const defaults = Object.freeze({
   timeoutMs: 250,
@@ -55,12 +70,12 @@ export const defaults = Object.freeze({
 /** @throws InvalidOptionError that names the option, what it may be and what it was */
 export function resolveOptions(given: MemcachedStoreOptions): ResolvedOptions {
   for (const name of Object.keys(given)) {
-    if (!Object.hasOwn(defaults, name) && name !== 'onStateChange') {
-      const known = [...Object.keys(defaults), 'onStateChange'].join(', ');
+    if (!Object.hasOwn(defaults, name) && !others.has(name)) {
+      const known = [...Object.keys(defaults), ...others].join(', ');
       throw new InvalidOptionError(`MemcachedStore has no option '${name}'. Its options are: ${known}.`);
     }
   }
-  const { onStateChange } = given;
+  const { client, onStateChange } = given;
   if (onStateChange !== undefined && typeof onStateChange !== 'function') {
     throw new InvalidOptionError(`Option 'onStateChange' must be a function; received ${show(onStateChange)}.`);
   }
@@ -74,6 +89,7 @@ export function resolveOptions(given: MemcachedStoreOptions): ResolvedOptions {
     maxValueBytes: number('maxValueBytes', 2 ** 30, 'bytes'),
     batchSize: number('batchSize', 10_000, 'keys'),
     ...(onStateChange === undefined ? {} : { onStateChange }),
+    ...(client === undefined ? {} : { client: clientClass(client) }),
   });
 }
 

@@ -5,7 +5,8 @@
 import { clearTimeout, setTimeout } from '../clock.js';
 import { StoreUnavailableError, type StoreClosedError, type StoreError } from '../errors.js';
 import { CircuitBreaker } from './breaker.js';
-import { Connection, type ClientConstructor } from './memcached-connection.js';
+import type { ClientConstructor } from './memcached-client.js';
+import { Connection } from './memcached-connection.js';
 import type { ResolvedOptions, ServerAddress } from './memcached-options.js';
 import { VersionCommand, type Command } from './memcached-protocol.js';
 import { placeOf, seedOf } from './rendezvous.js';

@@ -1,31 +1,11 @@
-/**
- * `MemcachedStore`: the operations of `Store` on one or many memcached servers.
- *
- * From the top: the store maps keys to servers (`rendezvous.ts`), a `MemcachedServer` stands between
- * requests and its circuit breaker, a `Connection` owns one socket with its deadline, a `Command`
- * knows its own request and reply (`memcached-protocol.ts`).
- */
-import { StoreClosedError, type StoreError } from '../errors.js';
-import { wholeNumber } from '../options.js';
-import { checkKey, keyProblem, valueBytes } from './checks.js';
-import { loadClient } from './memcached-connection.js';
-import { defaults, parseServers, resolveOptions, type MemcachedStoreOptions } from './memcached-options.js';
-import {
-  addRequest,
-  conditionalDeleteRequest,
-  deleteRequest,
-  GetCommand,
-  MultiGet,
-  OutcomeCommand,
-  readToken,
-  swapRequest,
-  type OutcomeRequest,
-} from './memcached-protocol.js';
-import { MemcachedServer, type Route } from './memcached-server.js';
-import { bestOf, hashOf } from './rendezvous.js';
-import type { ServerState, Store, StoreReply, StoreToken } from './store.js';
+/** `MemcachedStore`: a store on memcached servers, through the optional peer dependency `memcached`. */
+import { InvalidOptionError } from '../errors.js';
+import { clientClass, isNotFound, type ClientConstructor } from './memcached-client.js';
+import { readEnvironment } from './memcached-env.js';
+import type { MemcachedStoreOptions } from './memcached-options.js';
+import { ClientStore } from './memcached-store.js';
 
-export type { MemcachedStoreOptions, ServerStateChange } from './memcached-options.js';
+export type { MemcachedClientClass, MemcachedStoreOptions, ServerStateChange } from './memcached-options.js';
 
 /**
  * A store on memcached servers, through the optional peer dependency `memcached`.
@@ -42,133 +22,14 @@ export type { MemcachedStoreOptions, ServerStateChange } from './memcached-optio
  * @example
  * const store = new MemcachedStore(['10.0.0.1:11211', '10.0.0.2:11211'], { timeoutMs: 100 });
  */
-export class MemcachedStore implements Store {
-  readonly name: string;
-  readonly maxValueBytes: number;
-  readonly maxPending: number;
-  readonly servers: readonly string[];
-  readonly #batchSize: number;
-  readonly #servers: readonly MemcachedServer[];
-  /** Set where there is nothing to choose. */
-  readonly #onlyRoute: Route | undefined;
-  #closed: StoreClosedError | undefined;
-
+export class MemcachedStore extends ClientStore {
   /**
    * Connects on first use.
    * @param servers `host:port`, `host` (port 11211), `[ipv6]:port` or the path of a Unix socket
-   * @throws InvalidOptionError for a wrong server or option, or when `memcached` is not installed
+   * @throws InvalidOptionError for a wrong server or option, or when `memcached` cannot be loaded
    */
   constructor(servers: string | readonly string[], options: MemcachedStoreOptions = {}) {
-    const addresses = parseServers(servers);
-    const resolved = resolveOptions(options);
-    const Client = loadClient();
-    this.name = `memcached(${addresses.map(({ name }) => name).join(', ')})`;
-    this.servers = Object.freeze(addresses.map(({ name }) => name));
-    this.maxValueBytes = resolved.maxValueBytes;
-    this.maxPending = resolved.maxPending;
-    this.#batchSize = resolved.batchSize;
-    this.#servers = addresses.map((address) => new MemcachedServer(address, Client, resolved));
-    const [first, second] = this.#servers.flatMap(({ routes }) => routes);
-    this.#onlyRoute = second === undefined ? first : undefined;
-  }
-
-  get(keys: readonly string[]): Promise<StoreReply> {
-    return new Promise((resolve) => {
-      const request = new MultiGet(resolve);
-      for (const [route, own] of this.#byRoute(keys, request)) {
-        for (let start = 0; start < own.length; start += this.#batchSize) {
-          const batch = own.length <= this.#batchSize ? own : own.slice(start, start + this.#batchSize);
-          route.server.send(new GetCommand(route.server.name, batch, request), route.place);
-        }
-      }
-      request.allSent();
-    });
-  }
-
-  add(key: string, value: string, ttlSeconds: number): Promise<boolean> {
-    return new Promise((resolve, reject) => {
-      checkKey(key);
-      const bytes = valueBytes(value, this.maxValueBytes);
-      this.#send(key, addRequest(key, value, bytes, ttlSeconds), resolve, reject);
-    });
-  }
-
-  compareAndSwap(key: string, value: string, token: StoreToken, ttlSeconds: number): Promise<boolean> {
-    return new Promise((resolve, reject) => {
-      checkKey(key);
-      const bytes = valueBytes(value, this.maxValueBytes);
-      const [connection, unique] = readToken(token);
-      this.#send(key, swapRequest(key, value, bytes, ttlSeconds, unique), resolve, reject, connection);
-    });
-  }
-
-  compareAndDelete(key: string, token: StoreToken): Promise<boolean> {
-    return new Promise((resolve, reject) => {
-      checkKey(key);
-      const [connection, unique] = readToken(token);
-      this.#send(key, conditionalDeleteRequest(key, unique), resolve, reject, connection);
-    });
-  }
-
-  delete(key: string): Promise<boolean> {
-    return new Promise((resolve, reject) => {
-      checkKey(key);
-      this.#send(key, deleteRequest(key), resolve, reject);
-    });
-  }
-
-  /** Keys of one connection: it carries commands in order, and a token dies with its connection. */
-  inOrder(first: string, second: string): boolean {
-    return this.#routeOf(first) === this.#routeOf(second);
-  }
-
-  state(): readonly ServerState[] {
-    return this.#servers.map(({ state }) => state);
-  }
-
-  close(): Promise<void> {
-    this.#closed ??= new StoreClosedError(`The store ${this.name} was closed.`);
-    for (const server of this.#servers) server.close(this.#closed);
-    return Promise.resolve();
-  }
-
-  #send(
-    key: string,
-    request: OutcomeRequest,
-    resolve: (done: boolean) => void,
-    reject: (error: StoreError) => void,
-    connection?: number,
-  ): void {
-    const { server, place } = this.#routeOf(key);
-    server.send(new OutcomeCommand(server.name, request, resolve, reject), place, connection);
-  }
-
-  /** The legal ones of `keys` by the route they take; the others are failed. */
-  #byRoute(keys: readonly string[], request: MultiGet): Map<Route, string[]> {
-    const groups = new Map<Route, string[]>();
-    let route: Route | undefined;
-    let group: string[] = [];
-    for (const key of keys) {
-      const problem = keyProblem(key);
-      if (problem !== undefined) {
-        request.failed([key], problem);
-        continue;
-      }
-      const own = this.#routeOf(key);
-      if (own !== route) {
-        route = own;
-        group = groups.get(route) ?? [];
-        groups.set(route, group);
-      }
-      group.push(key);
-    }
-    return groups;
-  }
-
-  #routeOf(key: string): Route {
-    if (this.#onlyRoute !== undefined) return this.#onlyRoute;
-    const hash = hashOf(key);
-    return bestOf(this.#servers, hash).routeOf(hash);
+    super(servers, options, loadClient);
   }
 }
 
@@ -185,25 +46,33 @@ export function memcachedFromEnv(
   env: NodeJS.ProcessEnv = process.env,
   options: Pick<MemcachedStoreOptions, 'onStateChange'> = {},
 ): MemcachedStore | undefined {
-  const servers = (env.SEQUELIZE_FLASH_MEMCACHED ?? '')
-    .split(',')
-    .map((server) => server.trim())
-    .filter((server) => server !== '');
-  if (servers.length === 0) return undefined;
-  parseServers(servers, 'SEQUELIZE_FLASH_MEMCACHED');
-  const fromVariable = (name: string, fallback: number, most: number, unit: string): number => {
-    const text = env[name]?.trim() ?? '';
-    if (text === '') return fallback;
-    return wholeNumber(name, /^\d+$/.test(text) ? Number(text) : text, fallback, 1, most, unit);
-  };
-  return new MemcachedStore(servers, {
-    ...options,
-    timeoutMs: fromVariable('SEQUELIZE_FLASH_MEMCACHED_TIMEOUT_MS', defaults.timeoutMs, 60_000, 'milliseconds'),
-    connectionsPerServer: fromVariable(
-      'SEQUELIZE_FLASH_MEMCACHED_CONNECTIONS',
-      defaults.connectionsPerServer,
-      64,
-      'connections',
-    ),
-  });
+  const described = readEnvironment(env);
+  return described && new MemcachedStore(described.servers, { ...options, ...described.options });
+}
+
+/** Loads the package when the first store is made: this module can be imported without it. */
+function loadClient(): ClientConstructor {
+  try {
+    return clientClass(requireClient());
+  } catch (cause) {
+    if (cause instanceof InvalidOptionError) throw cause;
+    throw new InvalidOptionError(
+      isNotFound(cause)
+        ? "MemcachedStore needs the package 'memcached', an optional peer dependency, and this program cannot find it. Install it, npm install memcached, or pass a client class: new MemcachedStore(servers, { client: Memcached })."
+        : `MemcachedStore could not load the package 'memcached' (${reasonOf(cause)}). Import it in your program and pass its class: new MemcachedStore(servers, { client: Memcached }).`,
+      { cause },
+    );
+  }
+}
+
+/**
+ * Not in the `try` itself: Rollup leaves a `require` alone that stands in one. Bundlers take the package
+ * along as with any other import.
+ */
+function requireClient(): unknown {
+  return require('memcached');
+}
+
+function reasonOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
 }

@@ -2,10 +2,12 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import Module from 'node:module';
 import { connect, createServer, type AddressInfo } from 'node:net';
-import { after, before, describe, it } from 'node:test';
+import { after, before, describe, it, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import Memcached from 'memcached';
 import { InvalidOptionError } from '../../src/errors.js';
 import { MemcachedStore, memcachedFromEnv, type MemcachedStoreOptions } from '../../src/stores/memcached.js';
+import { storeFromEnvironment } from '../../src/stores/memcached-env.js';
 import { storeContract } from '../../src/testing/store-contract.js';
 import { startMemcached, type MemcachedProcess } from '../support/memcached-process.js';
 
@@ -181,15 +183,54 @@ describe('MemcachedStore options', () => {
     }
   });
 
-  it('say which package is missing', (t) => {
-    // As Node reports it when the optional peer dependency was not installed.
+  it('take a class of the client, or a module with it', () => {
+    for (const client of [Memcached, { default: Memcached }, class Own extends Memcached {}]) {
+      assert.equal(new MemcachedStore('host', { client: client as typeof Memcached }).name, 'memcached(host:11211)');
+    }
+    for (const [client, message] of [
+      [new Memcached('host'), /'client' must be the class of the package 'memcached'.*received an instance of Client/],
+      [class Other {}, /'client' must be .*received the function or class Other/],
+      [{}, /received an object/],
+      [null, /received null/],
+      ['memcached', /received 'memcached'/],
+    ] as const) {
+      refuses(() => new MemcachedStore('host', { client } as unknown as MemcachedStoreOptions), message);
+    }
+  });
+
+  /** Lets Node fail to load the package. */
+  const withoutClient = (t: TestContext, error: Error): void => {
     const resolver = Module as unknown as { _load: (request: string, ...rest: unknown[]) => unknown };
     const original = resolver._load;
     t.mock.method(resolver, '_load', (request: string, ...rest: unknown[]) => {
-      if (request === 'memcached') throw Object.assign(new Error('Cannot find module'), { code: 'MODULE_NOT_FOUND' });
+      if (request === 'memcached') throw error;
       return original(request, ...rest);
     });
-    refuses(() => new MemcachedStore('host'), /needs the package 'memcached'.*npm install memcached/);
+  };
+  const missing = (name: string): Error => Object.assign(new Error(`Cannot find module '${name}'`), { code: 'MODULE_NOT_FOUND' });
+
+  it('say which package is missing, and do without it where a class is passed', (t) => {
+    withoutClient(t, missing('memcached'));
+    refuses(() => new MemcachedStore('host'), /needs the package 'memcached'.*npm install memcached.*\{ client: Memcached \}/);
+    refuses(() => storeFromEnvironment({ SEQUELIZE_FLASH_MEMCACHED: 'host' }), /cannot find the package 'memcached'.*SEQUELIZE_FLASH_MEMCACHED.*npm install memcached/);
+    assert.equal(new MemcachedStore('host', { client: Memcached }).name, 'memcached(host:11211)');
+    assert.equal(storeFromEnvironment({}), undefined);
+  });
+
+  it('do not tell to install what is installed', (t) => {
+    for (const error of [new Error('Dynamic require of "memcached" is not supported'), new ReferenceError('require is not defined'), missing('hashring')]) {
+      withoutClient(t, error);
+      for (const make of [() => new MemcachedStore('host'), () => storeFromEnvironment({ SEQUELIZE_FLASH_MEMCACHED: 'host' })]) {
+        assert.throws(make, (thrown: unknown) => {
+          assert.ok(thrown instanceof InvalidOptionError);
+          assert.doesNotMatch(thrown.message, /install/);
+          assert.match(thrown.message, /'memcached'/);
+          assert.equal(thrown.cause, error);
+          return true;
+        });
+      }
+      t.mock.restoreAll();
+    }
   });
 });
 

@@ -1,6 +1,7 @@
 /** What the store promises while memcached is stopped, killed, restarted, cut off, or is no memcached. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
@@ -462,8 +463,8 @@ describe('MemcachedStore and the state of its servers', () => {
   it('says what it knows of each, and publishes every change', async (t) => {
     const published: unknown[] = [];
     const listen = (message: unknown): void => void published.push(message);
-    channels.server.subscribe(listen);
-    t.after(() => channels.server.unsubscribe(listen));
+    subscribe(channels.server.name, listen);
+    t.after(() => unsubscribe(channels.server.name, listen));
     const server = await memcached(t);
     const never = `127.0.0.1:${String(await freePort())}`;
     const { store, changes, becomes } = observe(t, [server.address, never], { retryMs: 10 });
