@@ -71,18 +71,31 @@ export class UnknownKeyFieldError extends FlashError {
   readonly code = 'FLASH_UNKNOWN_KEY_FIELD';
 }
 
-/** The value of a key field is `undefined`, or does not fit the column's type. */
+/**
+ * The value of a key field is `undefined`, or does not fit the column's type.
+ *
+ * Where a request can have such a value (text, a number, nothing, a list or an object of these), it is bad
+ * input: `status` and `statusCode` are 400 and `expose` is true, which Express, Koa, Fastify and Nest answer
+ * with. Functions, promises, instances and the like are mistakes of the program, without a status.
+ */
 export class InvalidKeyValueError extends FlashError {
   readonly code = 'FLASH_INVALID_KEY_VALUE';
   /**
    * Whether it is a text that is no value of the column, or a number such as `NaN` that `Number` makes
-   * of one: an id out of a URL, say. No row has it, so that `getOr404` takes it for "not found".
+   * of one, or an invalid `Date`: an id out of a URL, say. No row has it, so that `getOr404` takes it for
+   * "not found".
    */
   readonly unreadable: boolean;
+  readonly status: 400 | undefined;
+  readonly statusCode: 400 | undefined;
+  /** The flag of http-errors: the message may be shown to the client. */
+  readonly expose: boolean;
 
-  constructor(message: string, options?: { readonly unreadable?: boolean }) {
+  constructor(message: string, options?: { readonly unreadable?: boolean; readonly isInput?: boolean }) {
     super(message);
     this.unreadable = options?.unreadable ?? false;
+    this.expose = options?.isInput ?? this.unreadable;
+    this.status = this.statusCode = this.expose ? 400 : undefined;
   }
 }
 
@@ -106,9 +119,21 @@ export class ScopedModelError extends FlashError {
   readonly code = 'FLASH_SCOPED_MODEL';
 }
 
-/** A generic foreign key's type column names a model that is not among its `models`. */
+/**
+ * A generic foreign key's type column names a model that is not among its `models`. Where a lookup was given
+ * the name as text, it is bad input, as an `InvalidKeyValueError` with status 400 is.
+ */
 export class UnknownTargetTypeError extends FlashError {
   readonly code = 'FLASH_UNKNOWN_TARGET_TYPE';
+  readonly status: 400 | undefined;
+  readonly statusCode: 400 | undefined;
+  readonly expose: boolean;
+
+  constructor(message: string, options?: { readonly isInput?: boolean }) {
+    super(message);
+    this.expose = options?.isInput ?? false;
+    this.status = this.statusCode = this.expose ? 400 : undefined;
+  }
 }
 
 /** An overridden `getInstance` resolved to something that cannot be cached as this model's instance. */
@@ -153,10 +178,15 @@ export class InvalidationFailedError extends FlashError {
 
 /**
  * No row has these key values. One subclass per model, as `User.DoesNotExist`; it is also an
- * `EmptyResultError` of Sequelize, as `findOne({ rejectOnEmpty: true })` throws.
+ * `EmptyResultError` of Sequelize, as `findOne({ rejectOnEmpty: true })` throws. `status` and `statusCode` are
+ * 404, which Express, Koa, Fastify and Nest answer with.
  */
 export class DoesNotExist extends EmptyResultError {
   readonly code: string = 'FLASH_DOES_NOT_EXIST';
+  readonly status = 404;
+  readonly statusCode = 404;
+  /** The flag of http-errors: the message may be shown to the client. */
+  readonly expose = true;
 
   constructor(message = 'No row matches the key fields.') {
     super(message);
@@ -165,13 +195,9 @@ export class DoesNotExist extends EmptyResultError {
   }
 }
 
-/** Thrown by `getOr404`: `status` and `statusCode` are 404, which Express, Koa, Fastify and Nest answer with. */
+/** Thrown by `getOr404`, where the key values are malformed, too: the error of that is its `cause`. */
 export class NotFoundError extends DoesNotExist {
   override readonly code = 'FLASH_NOT_FOUND';
-  readonly status = 404;
-  readonly statusCode = 404;
-  /** http-errors' flag: the message may be shown to the client. */
-  readonly expose = true;
 
   constructor(message?: string, options?: { readonly cause?: unknown }) {
     super(message);

@@ -16,7 +16,7 @@ import { isInstanceOf } from './caches/instances.js';
 import { CacheClassQuery } from './caches/cache-query.js';
 import { describeValues, resolveFilter, resolveLookup } from './caches/parameters.js';
 import { registryOf, registryOfClass, type BoundModel, type Registry } from './caches/registry.js';
-import type { Canonical } from './entries/key-types.js';
+import { isInput, type Canonical } from './entries/key-types.js';
 import { show } from './options.js';
 import type {
   AssociationOf,
@@ -76,7 +76,7 @@ export class Manager {
 
   async getMany(keys: readonly Parameters[], options?: ReadOptions): Promise<(Model | null | undefined)[]> {
     if (!Array.isArray(keys)) {
-      throw new InvalidKeyValueError(`${this.#model.name}.cache.getMany takes a list of keys; received ${show(keys)}.`);
+      throw new InvalidKeyValueError(`${this.#model.name}.cache.getMany takes a list of keys; received ${show(keys)}.`, { isInput: isInput(keys) });
     }
     // All are resolved before the first is read: one that is wrong rejects without any I/O.
     const resolved = keys.map((key) => this.#resolve(key));

@@ -194,11 +194,22 @@ export function wholeNumber(
   return value;
 }
 
-/** A value as an error message shows it: short, with its type visible. */
+/**
+ * Characters that do not show in a message: control characters, those that change the direction of writing
+ * or end a line, halves of pairs; and those that a page of HTML takes for markup.
+ */
+const unsafe = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069<>&]/gu;
+
+/** A value as an error message shows it: short, with its type visible, and harmless in a log or on a page. */
 export function show(value: unknown): string {
   if (typeof value === 'string') {
-    const text = value.replace(/\p{Cc}/gu, (control) => `\\x${control.charCodeAt(0).toString(16).padStart(2, '0')}`);
-    return text.length > 60 ? `'${text.slice(0, 57)}…'` : `'${text}'`;
+    // What is cut off need not be looked at. A cut must not leave half of a pair.
+    const start = value.length > 300 ? value.slice(0, 300).replace(/[\uD800-\uDBFF]$/, '') : value;
+    const text = start.replace(unsafe, (character) => {
+      const code = character.charCodeAt(0);
+      return code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`;
+    });
+    return text.length > 60 ? `'${text.slice(0, 57).replace(/[\uD800-\uDBFF]$/, '')}…'` : `'${text}'`;
   }
   if (typeof value === 'bigint') return `${String(value)}n`;
   if (value === null || value === undefined || typeof value === 'number' || typeof value === 'boolean') {

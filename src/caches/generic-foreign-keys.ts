@@ -4,7 +4,7 @@
  */
 import { Model, type ModelStatic } from 'sequelize';
 import { InvalidKeyFieldError, InvalidKeyValueError, UnknownTargetTypeError } from '../errors.js';
-import { isUnreadable, misfit, type Canonical } from '../entries/key-types.js';
+import { isInput, misfitError, type Canonical } from '../entries/key-types.js';
 import { isKeyColumn, type Column, type KeyColumn } from '../models/columns.js';
 import { show } from '../options.js';
 import { isInstanceOf, valueOfInstance } from './instances.js';
@@ -29,13 +29,18 @@ export class GenericForeignKey {
     private readonly models: () => readonly ModelStatic<Model>[],
   ) {}
 
-  /** The target model by the name in the type column. @throws UnknownTargetTypeError */
-  target(type: string): ModelStatic<Model> {
+  /**
+   * The target model by the name in the type column.
+   * @param isGiven a lookup was given the name
+   * @throws UnknownTargetTypeError
+   */
+  target(type: string, isGiven = false): ModelStatic<Model> {
     const found = this.targets().find((model) => model.name === type);
     if (found === undefined) {
       throw new UnknownTargetTypeError(
-        `'${type}' is not a target of the generic foreign key '${this.name}' of model ${this.owner.name}. ` +
+        `${show(type)} is not a target of the generic foreign key '${this.name}' of model ${this.owner.name}. ` +
           `Its models are: ${this.targets().map(({ name }) => name).join(', ')}.`,
+        { isInput: isGiven },
       );
     }
     return found;
@@ -69,9 +74,10 @@ export class GenericForeignKey {
       throw new InvalidKeyValueError(
         `Key field ${this.#label} must be a saved instance of ${this.targets().map(({ name }) => name).join(' or ')}, ` +
           `a pair such as ['${this.targets()[0]?.name ?? 'Post'}', 5], or null; received ${show(value)}.`,
+        { isInput: isInput(value) },
       );
     }
-    return [this.target(value[0]).name, this.#id(value[1])];
+    return [this.target(value[0], true).name, this.#id(value[1])];
   }
 
   #id(value: unknown): Canonical {
@@ -79,7 +85,7 @@ export class GenericForeignKey {
     const text = this.id.key.kind === 'text' && (typeof value === 'number' || typeof value === 'bigint') ? String(value) : value;
     const canonical = this.id.key.canonical(text);
     if (canonical === undefined || canonical === null) {
-      throw new InvalidKeyValueError(misfit(`${this.#label}: the id`, this.id.key.expects, value), { unreadable: isUnreadable(this.id.key, value) });
+      throw misfitError(`${this.#label}: the id`, this.id.key, this.id.key.expects, value);
     }
     return canonical;
   }

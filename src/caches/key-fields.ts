@@ -5,8 +5,8 @@
  * (a pair of type and id columns).
  */
 import { Model, type BelongsTo, type ModelStatic } from 'sequelize';
-import { InvalidKeyFieldError, InvalidKeyValueError, WrongModelError } from '../errors.js';
-import { isUnreadable, misfit, type Canonical } from '../entries/key-types.js';
+import { InvalidKeyFieldError, WrongModelError } from '../errors.js';
+import { misfitError, type Canonical } from '../entries/key-types.js';
 import { isKeyColumn, type Column, type KeyColumn } from '../models/columns.js';
 import type { GenericForeignKeys } from './generic-foreign-keys.js';
 import { valueOfInstance } from './instances.js';
@@ -140,7 +140,7 @@ function readScalar(label: string, column: KeyColumn, expects: string, value: un
     throw new WrongModelError(`Key field ${label} must be ${expects}; received an instance of ${value.constructor.name}.`);
   }
   const canonical = column.key.canonical(value);
-  if (canonical === undefined) throw new InvalidKeyValueError(misfit(label, expects, value), { unreadable: isUnreadable(column.key, value) });
+  if (canonical === undefined) throw misfitError(label, column.key, expects, value);
   return canonical;
 }
 

@@ -41,7 +41,7 @@ export function valuesOfArguments(cache: string, fields: readonly KeyField[], gi
     const at = fields.findIndex((field) => accepts(field, name));
     if (at < 0) {
       throw new UnknownKeyFieldError(
-        `${cache} has no key field '${name}'${suggestion(name, namesOf(fields))} ${fields.length === 0 ? 'It has none, as it is about the whole table.' : `Its key fields are: ${listOf(fields)}.`}`,
+        `${cache} has no key field ${show(name)}${suggestion(name, namesOf(fields))} ${fields.length === 0 ? 'It has none, as it is about the whole table.' : `Its key fields are: ${listOf(fields)}.`}`,
       );
     }
     if (at < positional.length) {
@@ -155,7 +155,7 @@ function noCache(
   const unknown = names.find((name) => !isMember(name) && !fields.some((field) => accepts(field, name)));
   if (unknown !== undefined) {
     throw new UnknownKeyFieldError(
-      `${model}.cache has no key field '${unknown}'${suggestion(unknown, fields.flatMap((field) => namesOf([field])))} ${registered}`,
+      `${model}.cache has no key field ${show(unknown)}${suggestion(unknown, fields.flatMap((field) => namesOf([field])))} ${registered}`,
     );
   }
   for (const { name, idName } of fields) {

@@ -6,6 +6,7 @@
  * of these kinds.
  */
 import { createHash } from 'node:crypto';
+import { InvalidKeyValueError } from '../errors.js';
 import { show } from '../options.js';
 import { foldText, withoutTrailingSpaces } from './fold.js';
 
@@ -182,9 +183,26 @@ export function sha256(text: string): string {
   return createHash('sha256').update(text).digest('base64url');
 }
 
-/** Whether a value that does not fit is a text, or a number that `Number` may have made of one for a column of numbers. */
-export const isUnreadable = ({ kind }: KeyType, value: unknown): boolean =>
-  typeof value === 'string' || (typeof value === 'number' && kind !== 'text');
+/** Whether a value that does not fit is a text, or what `Number` or `Date` may have made of one for a column of these. */
+const isUnreadable = ({ kind }: KeyType, value: unknown): boolean =>
+  typeof value === 'string' || (kind !== 'text' && (typeof value === 'number' || isInvalidDate(value)));
+
+const isInvalidDate = (value: unknown): boolean => value instanceof Date && Number.isNaN(value.getTime());
+
+/**
+ * Whether a request can have such a value, parsed out of its URL or its JSON: what does not fit is the
+ * client's mistake then, and otherwise the program's.
+ */
+export function isInput(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return typeof value !== 'function' && typeof value !== 'symbol' && typeof value !== 'bigint';
+  if (Array.isArray(value) || isInvalidDate(value)) return true;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
+
+/** The error for a value that does not fit. */
+export const misfitError = (label: string, key: KeyType, expects: string, value: unknown): InvalidKeyValueError =>
+  new InvalidKeyValueError(misfit(label, expects, value), { unreadable: isUnreadable(key, value), isInput: isInput(value) });
 
 /** The message for a value that does not fit. */
 export function misfit(label: string, expects: string, value: unknown): string {
