@@ -97,6 +97,15 @@ export class Manager {
     return registry.read(cache, values, options) as Promise<Model[] | undefined>;
   }
 
+  async filterMany(params: readonly Parameters[], options?: ReadOptions): Promise<(Model[] | undefined)[]> {
+    if (!Array.isArray(params)) {
+      throw new InvalidKeyValueError(`${this.#model.name}.cache.filterMany takes a list of key fields by name; received ${show(params)}.`);
+    }
+    // All are resolved before the first is read: one that is wrong rejects without any I/O.
+    const resolved = params.map((one) => this.#list(one));
+    return Promise.all(resolved.map(({ registry, cache, values }) => registry.read(cache, values, options) as Promise<Model[] | undefined>));
+  }
+
   filterQuery(params: Parameters): CacheQuery<Model[]> {
     const { registry, cache, values } = this.#list(params);
     return {

@@ -340,11 +340,22 @@ export interface CacheManager<M extends Model, S = never, G extends string = nev
   ): Promise<(M | null | NotCached<C>)[]>;
   /** The lookup as an object that is run later. */
   getQuery(key: KeyLookup<M, S, G>): CacheQuery<M>;
-  /** The rows with these key values, of a combination that `filters` declares. In no particular order. */
+  /**
+   * The rows with these key values, of a combination that `filters` declares, in the order of the default
+   * scope, then of the primary key.
+   */
   filter<C extends boolean = false>(
     params: FilterParams<M, F, G>,
     options?: ReadOptions<C>,
   ): Promise<M[] | NotCached<C>>;
+  /**
+   * Many lists in one round trip, in the order asked for: what is not in the cache is loaded by one
+   * statement for each combination of key fields.
+   */
+  filterMany<C extends boolean = false>(
+    params: readonly FilterParams<M, F, G>[],
+    options?: ReadOptions<C>,
+  ): Promise<(M[] | NotCached<C>)[]>;
   /** The list as an object that is run later. */
   filterQuery(params: FilterParams<M, F, G>): CacheQuery<M[]>;
   /**

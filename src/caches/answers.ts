@@ -1,13 +1,14 @@
 /** What each family of cache classes answers with: how it is computed, and what is stored of it. */
 import { InvalidCacheClassError, UnsupportedResultError } from '../errors.js';
-import { Model, Sequelize, type ModelStatic, type Order, type Transaction, type WhereOptions } from 'sequelize';
+import { Model, Op, type ModelStatic, type Order, type Transaction, type WhereOptions } from 'sequelize';
 import { assertJson, NotSerialisable } from '../entries/codec.js';
+import type { Canonical } from '../entries/key-types.js';
 import type { CachedModel } from '../models/cached-model.js';
-import { readOptions, whereOf } from '../models/finder.js';
+import { countRows, countsOfRows, findByKeys, findFirst, findList, findLists, hasRow, haveRows, NotTogether, onConnection, whereOf, type Asks, type ListOptions as ListSelect, type Question } from '../models/finder.js';
 import { ownValues } from '../models/hydrate.js';
 import { show } from '../options.js';
 import type { CacheClass } from '../types.js';
-import { instanceCodec, listCodec, type AnswerCodec, type Compute, type ListShape, type ResultShape } from './bound-cache.js';
+import { instanceCodec, isUnique, listCodec, type AnswerCodec, type Computing, type ListShape, type ResultShape } from './bound-cache.js';
 import { isInstanceOf } from './instances.js';
 import { suggestion, type KeyField } from './key-fields.js';
 
@@ -17,14 +18,19 @@ export type Family = 'instance' | 'queryset' | 'exists' | 'count' | 'related-ins
 interface FamilyBase {
   readonly family: Family;
   /** The method that a class overrides to answer with something of its own. */
-  readonly method: string | undefined;
+  readonly method: OwnMethod | undefined;
   readonly inherited: unknown;
 }
+
+type OwnMethod = 'getInstance' | 'getResult';
+
+/** The method that answers several lookups at once, by the one that answers one. */
+const manyMethods = { getInstance: 'getInstances', getResult: 'getResults' } as const;
 
 const families = new WeakMap<object, FamilyBase>();
 
 /** Makes a class the base of a family. */
-export function markFamily(base: { readonly prototype: object }, family: Family, method?: string): void {
+export function markFamily(base: { readonly prototype: object }, family: Family, method?: OwnMethod): void {
   families.set(base, { family, method, inherited: method === undefined ? undefined : Reflect.get(base.prototype, method) });
 }
 
@@ -51,17 +57,31 @@ export function staticsOf(cacheClass: CacheClass): ReadonlySet<string> {
 }
 
 /** The name of the method by which a cache class answers with something of its own; `undefined` if it does not. */
-export function ownMethodOf(cacheClass: CacheClass): 'getInstance' | 'getResult' | undefined {
+export function ownMethodOf(cacheClass: CacheClass): OwnMethod | undefined {
   const { method, inherited } = baseOf(cacheClass);
   if (method === undefined) return undefined;
-  return Reflect.get(cacheClass.prototype as object, method) === inherited ? undefined : (method as 'getInstance' | 'getResult');
+  return Reflect.get(cacheClass.prototype as object, method) === inherited ? undefined : method;
+}
+
+/**
+ * Checks that a class which answers several lookups at once answers one, too: in a transaction, and where
+ * only one is asked for. @throws InvalidCacheClassError
+ */
+export function checkManyMethod(cacheClass: CacheClass): void {
+  const { method } = baseOf(cacheClass);
+  if (method === undefined || ownMethodOf(cacheClass) !== undefined) return;
+  const many = manyMethods[method];
+  if (typeof Reflect.get(cacheClass.prototype as object, many) !== 'function') return;
+  throw new InvalidCacheClassError(
+    `Cache class ${cacheClass.name} has ${many}, which answers several lookups at once, and no ${method}, which answers one. Add it, or leave ${many} out.`,
+  );
 }
 
 /** What a `getInstance` or `getResult` runs in. */
 export interface Context {
   readonly model: ModelStatic<Model>;
   readonly transaction: Transaction | null | undefined;
-  /** "The rows with these key values". */
+  /** "The rows with these key values", or with one of several such lists. */
   readonly where: WhereOptions;
 }
 
@@ -70,30 +90,71 @@ const contexts = new WeakMap<object, Context>();
 /** What this query object runs in; `undefined` outside of a load. */
 export const contextOf = (query: object): Context | undefined => contexts.get(query);
 
-/** The answer of a class's own `getInstance` or `getResult`, on a model of one Sequelize instance. */
-function ownAnswer(cacheClass: CacheClass, method: 'getInstance' | 'getResult', cached: CachedModel, fields: readonly KeyField[]): Compute {
+/**
+ * The answers of a class's own `getInstance` or `getResult`, on a model of one Sequelize instance, and of
+ * its `getInstances` or `getResults` where it has them.
+ * @param checked makes of what such a method returned the answer
+ */
+function ownAnswer(
+  cacheClass: CacheClass,
+  method: OwnMethod,
+  cached: CachedModel,
+  fields: readonly KeyField[],
+  checked: (answer: unknown) => unknown,
+): Computing {
   const columns = fields.flatMap((field) => field.columns);
-  return async (values, transaction) => {
-    const given: Record<string, unknown> = {};
-    let at = 0;
-    for (const field of fields) {
-      given[field.name] = field.argument(values.slice(at, at + field.columns.length));
-      at += field.columns.length;
-    }
-    const query = new cacheClass(given) as unknown as Readonly<Record<typeof method, (given: object) => unknown>>;
-    contexts.set(query, { model: cached.model, transaction, where: whereOf(columns, values) });
-    return query[method](given);
+  type Query = Readonly<Partial<Record<string, (given: unknown) => unknown>>>;
+  const run = async (name: string, asks: Asks, argument: (given: readonly Named[]) => unknown, transaction?: Transaction | null): Promise<unknown> => {
+    const given = asks.map((values) => argumentsOf(fields, values));
+    const query = new cacheClass(given[0] ?? {}) as unknown as Query;
+    const wheres = asks.map((values) => whereOf(columns, values));
+    contexts.set(query, { model: cached.model, transaction, where: wheres.length === 1 ? (wheres[0] as WhereOptions) : { [Op.or]: wheres } });
+    return query[name]?.(argument(given));
   };
+  const many = manyMethods[method];
+  const hasMany = typeof Reflect.get(cacheClass.prototype as object, many) === 'function';
+  return {
+    compute: async (values, transaction) => checked(await run(method, [values], ([only]) => only, transaction)),
+    computeMany: hasMany ? async (asks) => (await ownAnswers(`${cacheClass.name}.${many}`, asks, () => run(many, asks, (given) => given))).map(checked) : undefined,
+  };
+}
+
+/** What a method returned for each of several lookups. @throws NotTogether where it rejected: only one of them may be why. */
+async function ownAnswers(who: string, asks: Asks, run: () => Promise<unknown>): Promise<readonly unknown[]> {
+  let found: unknown;
+  try {
+    found = await run();
+  } catch (cause) {
+    throw new NotTogether(`${who} rejected`, { cause });
+  }
+  if (!Array.isArray(found) || found.length !== asks.length) {
+    throw new UnsupportedResultError(
+      `${who} must resolve to a list with one answer for each of the key values, in their order (${String(asks.length)} here); received ${Array.isArray(found) ? `a list of ${String(found.length)}` : show(found)}.`,
+    );
+  }
+  return found as readonly unknown[];
+}
+
+type Named = Readonly<Record<string, unknown>>;
+
+/** Key values by name, as a method of a cache class gets them. */
+function argumentsOf(fields: readonly KeyField[], values: readonly Canonical[]): Named {
+  const given: Record<string, unknown> = {};
+  let at = 0;
+  for (const field of fields) {
+    given[field.name] = field.argument(values.slice(at, at + field.columns.length));
+    at += field.columns.length;
+  }
+  return given;
 }
 
 // ---- Instances --------------------------------------------------------------------------------
 
 /** A cache of what an overridden `getInstance` returns. */
 export function customInstance(cacheClass: CacheClass, cached: CachedModel, fields: readonly KeyField[]): ResultShape {
-  const answer = ownAnswer(cacheClass, 'getInstance', cached, fields);
   return {
     ...instanceCodec(cached),
-    compute: async (values, transaction) => checkedInstance(cacheClass.name, cached, await answer(values, transaction)),
+    ...ownAnswer(cacheClass, 'getInstance', cached, fields, (answer) => checkedInstance(cacheClass.name, cached, answer)),
     watched: 'all',
     rejectsNull: false,
     description: 'instance',
@@ -103,10 +164,11 @@ export function customInstance(cacheClass: CacheClass, cached: CachedModel, fiel
 /** A cache of the row with the key values, stored whole: one that may give an outdated answer cannot use the row's entry. */
 export function wholeInstance(cached: CachedModel, fields: readonly KeyField[]): ResultShape {
   const columns = fields.flatMap((field) => field.columns);
+  const question: Question = { columns, ...isUnique(cached, columns) };
   return {
     ...instanceCodec(cached),
-    compute: (values, transaction) =>
-      cached.model.findOne({ ...onConnection(transaction), ...attributesOf(cached), where: whereOf(columns, values) }),
+    compute: (values, transaction) => findFirst(cached, question, values, onConnection(transaction)),
+    computeMany: (asks) => findByKeys(cached, question, asks),
     watched: 'all',
     rejectsNull: true,
     description: 'row',
@@ -143,11 +205,12 @@ const isModelInstance = (found: object, cached: CachedModel): boolean =>
 // ---- Lists ------------------------------------------------------------------------------------
 
 /** How a class orders and limits its list. */
-export interface ListOptions {
-  readonly order: Order | undefined;
-  readonly limit: number | undefined;
+export interface ListOptions extends ListSelect {
   readonly shape: ListShape;
 }
+
+/** A list without order and limit of its own. */
+export const plainListOptions: ListOptions = { order: undefined, limit: undefined, shape: { order: new Set(), description: 'list, primary key last' } };
 
 /** Reads `static order` and `static limit` of a class. @throws InvalidCacheClassError */
 export function listOptionsOf(cacheClass: CacheClass, { model, columns }: CachedModel): ListOptions {
@@ -177,31 +240,26 @@ export function listOptionsOf(cacheClass: CacheClass, { model, columns }: Cached
   return {
     order: order as Order | undefined,
     limit: limit as number | undefined,
-    shape: { order: names, description: JSON.stringify(['list', items, limit ?? 0]) },
+    shape: { order: names, description: JSON.stringify(['list, primary key last', items, limit ?? 0]) },
   };
 }
 
 /** Computes the rows with the key values, as `findAll` finds them. */
-export function listOf(cached: CachedModel, fields: readonly KeyField[], { order, limit }: Pick<ListOptions, 'order' | 'limit'>): Compute {
+export function listOf(cached: CachedModel, fields: readonly KeyField[], options: ListOptions): Computing & ListShape {
   const columns = fields.flatMap((field) => field.columns);
-  return (values, transaction) =>
-    cached.model.findAll({
-      ...onConnection(transaction),
-      ...attributesOf(cached),
-      where: whereOf(columns, values),
-      // Sequelize turns a list of plain names into its own form, in place.
-      ...(order === undefined ? {} : { order: structuredClone<Order>(order) }),
-      ...(limit === undefined ? {} : { limit }),
-    });
+  return {
+    ...options.shape,
+    compute: (values, transaction) => findList(cached, columns, values, { ...options, on: onConnection(transaction) }),
+    computeMany: (asks) => findLists(cached, columns, asks, options),
+  };
 }
 
 /** A list that is stored whole: one that may give an outdated answer cannot refer to the rows' entries. */
 export const wholeList = (cached: CachedModel, fields: readonly KeyField[], options: ListOptions): ResultShape => ({
   ...listCodec(cached),
-  compute: listOf(cached, fields, options),
+  ...listOf(cached, fields, options),
   watched: 'all',
   rejectsNull: false,
-  description: options.shape.description,
 });
 
 // ---- Values -----------------------------------------------------------------------------------
@@ -215,10 +273,9 @@ const jsonCodec: AnswerCodec = {
 
 /** A cache of what an overridden `getResult` returns. */
 export function customResult(cacheClass: CacheClass, cached: CachedModel, fields: readonly KeyField[]): ResultShape {
-  const answer = ownAnswer(cacheClass, 'getResult', cached, fields);
   return {
     ...jsonCodec,
-    compute: async (values, transaction) => checkedJson(cacheClass.name, await answer(values, transaction)),
+    ...ownAnswer(cacheClass, 'getResult', cached, fields, (answer) => checkedJson(cacheClass.name, answer)),
     watched: 'all',
     rejectsNull: false,
     description: 'json',
@@ -230,7 +287,8 @@ export function countOf(cached: CachedModel, fields: readonly KeyField[]): Resul
   const columns = fields.flatMap((field) => field.columns);
   return {
     ...jsonCodec,
-    compute: (values, transaction) => cached.model.count({ ...onConnection(transaction), where: whereOf(columns, values) }),
+    compute: (values, transaction) => countRows(cached, columns, values, onConnection(transaction)),
+    computeMany: (asks) => countsOfRows(cached, columns, asks),
     watched: cached.scope.visibility,
     rejectsNull: false,
     description: 'count',
@@ -242,15 +300,8 @@ export function existsOf(cached: CachedModel, fields: readonly KeyField[]): Resu
   const columns = fields.flatMap((field) => field.columns);
   return {
     ...jsonCodec,
-    compute: async (values, transaction) => {
-      const found = await cached.model.findOne({
-        ...onConnection(transaction),
-        attributes: [[Sequelize.literal('1'), 'found']],
-        where: whereOf(columns, values),
-        raw: true,
-      });
-      return found !== null;
-    },
+    compute: (values, transaction) => hasRow(cached, columns, values, onConnection(transaction)),
+    computeMany: (asks) => haveRows(cached, columns, asks),
     watched: cached.scope.visibility,
     rejectsNull: false,
     description: 'exists',
@@ -277,9 +328,3 @@ function checkedJson(cache: string, value: unknown): unknown {
     );
   }
 }
-
-/** The primary outside of any transaction, or the transaction's connection. */
-const onConnection = (transaction: Transaction | null | undefined): object =>
-  transaction == null ? readOptions : { transaction };
-
-const attributesOf = ({ attributes }: CachedModel): object => (attributes === undefined ? {} : { attributes });

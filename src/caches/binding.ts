@@ -12,6 +12,7 @@ import { columnsOf, isKeyColumn, primaryKeyOf, type Column, type KeyColumn } fro
 import { invalidations, show, wholeNumber, type Invalidation, type ResolvedOptions } from '../options.js';
 import type { CacheClass, ReadOptions } from '../types.js';
 import {
+  checkManyMethod,
   countOf,
   customInstance,
   customResult,
@@ -20,6 +21,7 @@ import {
   listOf,
   listOptionsOf,
   ownMethodOf,
+  plainListOptions,
   wholeInstance,
   wholeList,
   type Family,
@@ -416,6 +418,7 @@ function chainParts(
   model: ModelStatic<Model>,
 ): Pick<ChainDraft, 'steps' | 'inclusions'> | undefined {
   const { name } = cacheClass;
+  checkManyMethod(cacheClass);
   const method = ownMethodOf(cacheClass);
   const isRelated = family === 'related-instance' || family === 'related-queryset';
   const own = cacheClass as Readonly<Partial<Record<keyof CacheClass, unknown>>>;
@@ -487,13 +490,7 @@ function checkGetter(model: ModelStatic<Model>, as: string): void {
 // ---- Caches -----------------------------------------------------------------------------------
 
 const plainList = (cached: CachedModel, declaration: CacheDeclaration, keys: KeySpace): ListCache =>
-  new ListCache(
-    cached,
-    declaration,
-    keys,
-    { order: new Set(), description: 'list' },
-    listOf(cached, declaration.fields, { order: undefined, limit: undefined }),
-  );
+  new ListCache(cached, declaration, keys, listOf(cached, declaration.fields, plainListOptions));
 
 /** The cache that a class with an entry of its own is. */
 function bindClass(declaration: ClassDraft, cached: CachedModel, keys: KeySpace): BoundCache {
@@ -511,7 +508,7 @@ function bindClass(declaration: ClassDraft, cached: CachedModel, keys: KeySpace)
       const list = listOptionsOf(cacheClass, cached);
       return whole
         ? result(wholeList(cached, fields, list))
-        : new ListCache(cached, declaration, keys, list.shape, listOf(cached, fields, list));
+        : new ListCache(cached, declaration, keys, listOf(cached, fields, list));
     }
     default:
       if (ownMethodOf(cacheClass) !== undefined) return result(customInstance(cacheClass, cached, fields));

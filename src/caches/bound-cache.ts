@@ -163,8 +163,9 @@ export class SimpleCache extends Bound {
     super(model, declaration);
     const names = this.columns.map(({ name }) => name);
     const primaryNames = model.primaryKey.map(({ name }) => name);
-    this.primary = names.length === primaryNames.length && primaryNames.every((name) => names.includes(name));
-    this.unique = this.primary || isUnique(model, new Set(names));
+    const { primary, unique } = isUnique(model, this.columns);
+    this.primary = primary;
+    this.unique = unique;
     const attributes = model.model.getAttributes() as Readonly<Record<string, { readonly allowNull?: boolean } | undefined>>;
     // Where several rows may have the same key values, the default scope's order chooses.
     this.single = this.primary || (this.unique && names.every((name) => attributes[name]?.allowNull === false));
@@ -176,7 +177,7 @@ export class SimpleCache extends Bound {
     this.#stem = keys.stem('index', `${model.table}.${sorted.join('.')}`);
     this.fingerprint = this.primary
       ? model.fingerprint
-      : fingerprintOf([model.fingerprint, sorted, declaration.version]);
+      : fingerprintOf([model.fingerprint, sorted, declaration.version, ...(this.unique ? [] : ['primary key last'])]);
     this.stamps = [model.tableKeys.generation];
   }
 
@@ -223,6 +224,19 @@ export class SimpleCache extends Bound {
 /** Computes the answer of a cache that is not a simple one. */
 export type Compute = (values: readonly Canonical[], transaction?: Transaction | null) => Promise<unknown>;
 
+/**
+ * Computes the answers of several lookups by one statement, outside of any transaction.
+ * @throws NotTogether where they are to be computed one by one
+ */
+export type ComputeMany = (asks: readonly (readonly Canonical[])[]) => Promise<readonly unknown[]>;
+
+/** How the answers of a cache are computed. */
+export interface Computing {
+  readonly compute: Compute;
+  /** Left out where each takes a statement of its own. */
+  readonly computeMany?: ComputeMany | undefined;
+}
+
 /** Which rows a list has beside those with other key values, and in which order. */
 export interface ListShape {
   /** The attributes that it is ordered by. */
@@ -238,17 +252,15 @@ export class ListCache extends Bound {
   readonly fingerprint: string;
   readonly stamps: readonly [string, string];
   readonly watched: ReadonlySet<string>;
+  /** Resolves to the instances. */
+  readonly compute: Compute;
+  readonly computeMany: ComputeMany | undefined;
   readonly #stem: string;
 
-  constructor(
-    model: CachedModel,
-    declaration: CacheDeclaration,
-    keys: KeySpace,
-    shape: ListShape,
-    /** Resolves to the instances. */
-    readonly compute: Compute,
-  ) {
+  constructor(model: CachedModel, declaration: CacheDeclaration, keys: KeySpace, shape: ListShape & Computing) {
     super(model, declaration);
+    this.compute = shape.compute;
+    this.computeMany = shape.computeMany;
     this.#stem = keys.stem('list', declaration.name);
     this.watched = new Set([...model.scope.visibility, ...model.scope.order, ...shape.order]);
     this.fingerprint = fingerprintOf([model.fingerprint, this.columns.map(({ name }) => name), shape.description, declaration.version]);
@@ -277,8 +289,7 @@ export class ListCache extends Bound {
 }
 
 /** What a result cache stores, and what its answers depend on. */
-export interface ResultShape extends AnswerCodec {
-  readonly compute: Compute;
+export interface ResultShape extends AnswerCodec, Computing {
   readonly watched: Attributes;
   /** "There is none" is an error of `resolve`. */
   readonly rejectsNull: boolean;
@@ -293,6 +304,7 @@ export class ResultCache extends Bound {
   readonly stamps: readonly [string, second?: string];
   readonly watched: Attributes;
   readonly compute: Compute;
+  readonly computeMany: ComputeMany | undefined;
   readonly rejectsNull: boolean;
   readonly #shape: ResultShape;
   readonly #stem: string;
@@ -302,6 +314,7 @@ export class ResultCache extends Bound {
     super(model, declaration);
     this.#shape = shape;
     this.compute = shape.compute;
+    this.computeMany = shape.computeMany;
     this.watched = shape.watched;
     this.rejectsNull = shape.rejectsNull;
     this.#stem = keys.stem('result', declaration.name);
@@ -396,8 +409,14 @@ function concealList({ hydrator }: CachedModel, answer: unknown): unknown {
   return (answer as readonly Model[]).map((instance) => hydrator.conceal(instance));
 }
 
-/** Whether the model says that at most one row has the same values in these attributes. */
-function isUnique({ model }: CachedModel, names: ReadonlySet<string>): boolean {
+/** Whether the model says that at most one row has the same values in these columns, and whether they are its primary key. */
+export function isUnique({ model, primaryKey }: CachedModel, columns: readonly KeyColumn[]): { readonly primary: boolean; readonly unique: boolean } {
+  const names = new Set(columns.map(({ name }) => name));
+  const primary = names.size === primaryKey.length && primaryKey.every(({ name }) => names.has(name));
+  return { primary, unique: primary || hasUniqueKey(model, names) };
+}
+
+function hasUniqueKey(model: CachedModel['model'], names: ReadonlySet<string>): boolean {
   const attributes = model.getAttributes();
   const within = (fields: readonly string[]): boolean =>
     fields.length > 0 &&

@@ -45,6 +45,13 @@ export abstract class InstanceCache<
     return this.queryset().findOne({ where: (contextOf(this)?.where ?? keyValues) as never });
   }
 
+  /**
+   * Define it beside `getInstance` to answer several lookups of one tick at once: one answer for each of
+   * the key values, in their order. Lookups of one key, and those inside a transaction, call
+   * `getInstance`; so do those of a call that rejects.
+   */
+  getInstances?(keyValues: readonly DefaultKeyValues<M, K>[]): Promise<readonly (M | null)[]> | readonly (M | null)[];
+
   static {
     markFamily(InstanceCache, 'instance', 'getInstance');
   }

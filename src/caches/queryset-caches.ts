@@ -45,6 +45,19 @@ export abstract class QuerysetCache<
     return this.queryset().findAll({ where: (contextOf(this)?.where ?? keyValues) as never });
   }
 
+  /**
+   * Define it beside `getResult` to answer several lookups of one tick at once: one answer for each of
+   * the key values, in their order. Lookups of one key, and those inside a transaction, call `getResult`;
+   * so do those of a call that rejects.
+   *
+   * @example
+   * async getResults(keys: readonly { user: number }[]): Promise<number[]> {
+   *   const rows = await this.queryset().findAll({ where: { userId: keys.map(({ user }) => user) } });
+   *   return keys.map(({ user }) => sum(rows.filter(({ userId }) => userId === user)));
+   * }
+   */
+  getResults?(keyValues: readonly DefaultKeyValues<M, K>[]): Promise<readonly (M[] | JsonValue)[]> | readonly (M[] | JsonValue)[];
+
   static {
     markFamily(QuerysetCache, 'queryset', 'getResult');
   }

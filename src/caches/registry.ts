@@ -13,8 +13,9 @@ import { publish, type BypassReason } from '../events.js';
 import type { KeySpace } from '../entries/keys.js';
 import type { Canonical } from '../entries/key-types.js';
 import { canonicalValues, tableName } from '../models/cached-model.js';
-import { findByKeys, readOptions, whereOf } from '../models/finder.js';
+import { findByKeys, firstSelect, readOptions } from '../models/finder.js';
 import { ownValues } from '../models/hydrate.js';
+import { hasFindHooks } from '../models/select.js';
 import { show, type ResolvedOptions } from '../options.js';
 import { isRequestOpen, memoised, noteWrite, writesOf } from '../request-cache.js';
 import type { CacheClass, PrefetchOptions, ReadOptions } from '../types.js';
@@ -595,7 +596,7 @@ async function readThrough(cache: Answerer, values: readonly Canonical[], transa
   const options = { transaction, rejectOnEmpty: false, ...(transaction === null ? { useMaster: true } : {}) };
   switch (cache.kind) {
     case 'simple':
-      return cache.model.model.findOne({ ...options, where: whereOf(cache.columns, values) });
+      return cache.model.model.findOne({ ...options, ...(await firstSelect(cache.model, cache, values)) });
     case 'chain':
       return cache.query(values, options) ?? cache.answer(values, (step, of) => readThrough(step, of, transaction));
     default:
@@ -624,25 +625,10 @@ function checkReadOptions(options: ReadOptions): void {
   }
 }
 
-const findHooks = ['beforeFind', 'beforeFindAfterExpandIncludeAll', 'beforeFindAfterOptions', 'afterFind'] as const;
-
 /** Why lookups of a cache of rows are plain finds; `undefined` if they are not. */
 function whyNotCached({ model, columns }: SimpleCache | ListCache): BypassReason | undefined {
   if (hasFindHooks(model.model)) return 'find-hooks';
   // `findOne` has its own condition in place of the default scope's, so the row may be one that
   // the default scope hides: not the row that the row entry is about.
   return columns.some(({ name }) => model.scope.replaceable.has(name)) ? 'default-scope' : undefined;
-}
-
-/** Hooks of the user's can change what a find asks for or returns; only a find can run them. */
-function hasFindHooks(model: ModelStatic<Model>): boolean {
-  const { sequelize } = model;
-  return findHooks.some((hook) => hasHook(model, hook) || (sequelize !== undefined && hasHook(sequelize, hook)));
-}
-
-/** `hasHook` throws where the program has set `options.hooks` to undefined, and finds do not. */
-function hasHook(hooked: object, name: string): boolean {
-  const { hooks } = (hooked as { readonly options: { readonly hooks?: Readonly<Record<string, unknown>> | null } }).options;
-  const list = hooks?.[name];
-  return Array.isArray(list) ? list.length > 0 : list !== undefined;
 }

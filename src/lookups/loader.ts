@@ -7,7 +7,7 @@
  * whose own look shows that no write was finished since the flight's query began.
  */
 import { monotonic, nextTick, setTimeout } from '../clock.js';
-import type { BoundCache, ListCache, ResultCache, SimpleCache } from '../caches/bound-cache.js';
+import type { BoundCache, SimpleCache } from '../caches/bound-cache.js';
 import type { Look, Sight } from '../coherence/affected.js';
 import type { Coherence } from '../coherence/coherence.js';
 import { NotSerialisable } from '../entries/codec.js';
@@ -15,9 +15,9 @@ import type { Seen } from '../entries/envelope.js';
 import type { Canonical } from '../entries/key-types.js';
 import { publish, type BypassReason } from '../events.js';
 import { Gate } from '../gate.js';
-import { findByKeys } from '../models/finder.js';
 import type { ResolvedOptions } from '../options.js';
 import { Filler } from './fill.js';
+import { answersOf, loadsMany, partsOf } from './groups.js';
 import { createListHints, Hints, type Hint, type ListHint, type ListHints } from './hints.js';
 import { Judge, type Verdict } from './judge.js';
 import { isFilledByLease, Leases, noneTried, type Tried } from './leases.js';
@@ -435,62 +435,67 @@ export class Loader {
       }
       const groups = new Map<BoundCache, Load[]>();
       for (const load of ready) groups.set(load.lookup.cache, [...(groups.get(load.lookup.cache) ?? []), load]);
-      await Promise.all(
-        Array.from(groups, ([cache, group]) =>
-          cache.kind === 'simple'
-            ? this.#loadRows(cache, group)
-            : Promise.all(group.map((load) => (cache.kind === 'list' ? this.#loadList(cache, load) : this.#loadResult(cache, load)))),
-        ),
-      );
+      await Promise.all(Array.from(groups, ([cache, group]) => this.#loadGroup(cache, group)));
     } catch (error) {
       // Nobody may be left waiting, whatever went wrong.
       await this.#fail(loads, error);
     }
   }
 
-  async #loadRows(cache: SimpleCache, loads: readonly Load[]): Promise<void> {
-    const { model } = cache;
-    const results = await this.#ask(cache, loads, () => findByKeys(model, cache, loads.map(({ lookup }) => lookup.values)));
+  /** Loads what is asked of one cache: by one statement where it can be one. */
+  async #loadGroup(cache: BoundCache, loads: readonly Load[]): Promise<void> {
+    if (loads.length > 1 && !loadsMany(cache)) {
+      await Promise.all(loads.map((load) => this.#loadGroup(cache, [load])));
+      return;
+    }
+    const results = await this.#ask(cache, loads);
     if (results === undefined) return;
-    const stored = cache.primary ? this.#filler.primary(cache, loads, results) : (await this.#filler.byKey(cache, loads, results)).stored;
-    await this.#conclude(cache, loads, results, stored);
-  }
-
-  async #loadResult(cache: ResultCache, load: Load): Promise<void> {
-    const result = (await this.#ask(cache, [load], async () => [await cache.compute(load.lookup.values)]))?.[0];
-    if (result === undefined) return;
-    await this.#conclude(cache, [load], [result], this.#filler.result(cache, load, result));
-  }
-
-  async #loadList(cache: ListCache, load: Load): Promise<void> {
-    const result = (await this.#ask(cache, [load], async () => [await cache.compute(load.lookup.values)]))?.[0];
-    if (result === undefined) return;
-    const { stored } = await this.#filler.list(cache, load, result);
-    await this.#conclude(cache, [load], [result], stored);
+    switch (cache.kind) {
+      case 'simple': {
+        const stored = cache.primary ? this.#filler.primary(cache, loads, results) : (await this.#filler.byKey(cache, loads, results)).stored;
+        await this.#conclude(cache, loads, results, stored);
+        break;
+      }
+      case 'list':
+        await Promise.all(
+          loads.map(async (load, at) => {
+            const result = results[at] as Result;
+            const { stored } = await this.#filler.list(cache, load, result);
+            await this.#conclude(cache, [load], [result], stored);
+          }),
+        );
+        break;
+      case 'result':
+        await Promise.all(
+          loads.map((load, at) => {
+            const result = results[at] as Result;
+            return this.#conclude(cache, [load], [result], this.#filler.result(cache, load, result));
+          }),
+        );
+    }
   }
 
   /**
    * Asks the database, and looks meanwhile at the leases that were not seen when they were placed and
-   * are filled without another look. Without results the loads have failed.
+   * are filled without another look. Without results the loads have failed, or were made in smaller groups.
    */
-  async #ask(
-    cache: BoundCache,
-    loads: readonly Load[],
-    ask: () => Promise<readonly unknown[]>,
-  ): Promise<readonly Result[] | undefined> {
+  async #ask(cache: BoundCache, loads: readonly Load[]): Promise<readonly Result[] | undefined> {
     const began = monotonic();
     // Of one statement's leases, some may have been placed with the look, and others after it.
     const unplaced = isFilledByLease(cache) ? loads.filter(({ lease, placed }) => lease !== undefined && placed === undefined) : [];
     const looking = unplaced.length === 0 ? undefined : this.#coherence.look(unplaced.map(({ target }) => target));
     try {
-      const found = await this.#gate.pass(ask);
+      const found = await this.#gate.pass(() => answersOf(cache, loads.map(({ lookup }) => lookup.values)));
       publish('load', () => ({ cache: cache.name, lookups: loads.length, milliseconds: monotonic() - began }));
       const look = await looking;
       for (const load of unplaced) load.placed = look;
       return loads.map((load, at) => this.#result(load, cache, found[at] ?? null));
     } catch (error) {
-      await looking;
-      await this.#fail(loads, error);
+      const look = await looking;
+      for (const load of unplaced) load.placed = look;
+      const parts = partsOf(loads, error);
+      if (parts.length === 1) await this.#fail(loads, error);
+      else await Promise.all(parts.map((part) => this.#loadGroup(cache, part)));
       return undefined;
     }
   }
@@ -526,8 +531,7 @@ export class Loader {
       copy: async () => {
         if (cells !== undefined) return cache.present(cache.decode(text === undefined ? cells : JSON.parse(text)));
         // It cannot be copied exactly: ask again.
-        const { values } = load.lookup;
-        const copied = cache.kind === 'simple' ? (await findByKeys(cache.model, cache, [values]))[0] : await cache.compute(values);
+        const [copied] = await answersOf(cache, [load.lookup.values]);
         return cache.conceal(copied ?? null);
       },
     };
