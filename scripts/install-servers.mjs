@@ -29,14 +29,16 @@ apt-get -q -o DPkg::Lock::Timeout=120 update
 server=mariadb-server
 if apt-cache show mariadb-server-core >/dev/null 2>&1; then server="mariadb-server-core mariadb-client-core"; fi
 apt-get -q -y -o DPkg::Lock::Timeout=120 --no-install-recommends install memcached $server
+# The proxy twemproxy, for its tests only; not every release has it.
+apt-get -q -y -o DPkg::Lock::Timeout=120 --no-install-recommends install nutcracker || true
 `;
 
 /** @type {PackageManager[]} */
 const PACKAGE_MANAGERS = [
   { command: 'apt-get', root: true, script: APT },
-  { command: 'dnf', root: true, script: 'dnf -q -y install memcached mariadb-server' },
+  { command: 'dnf', root: true, script: 'dnf -q -y install memcached mariadb-server && { dnf -q -y install twemproxy || true; }' },
   { command: 'apk', root: true, script: 'apk add --no-cache --quiet memcached mariadb' },
-  { command: 'brew', root: false, script: 'brew install --quiet memcached mariadb' },
+  { command: 'brew', root: false, script: 'brew install --quiet memcached mariadb && { brew install --quiet twemproxy || true; }' },
 ];
 
 /**

@@ -35,6 +35,7 @@ const EXTRA_FOLDERS = [
 /**
  * @typedef {object} Binaries
  * @property {string | undefined} memcached
+ * @property {string | undefined} nutcracker the proxy twemproxy; without it, its tests are reported as not run
  * @property {string | undefined} mysqld `mariadbd`, or `mysqld` of MariaDB or MySQL
  */
 
@@ -77,7 +78,7 @@ export function serverFolders() {
 
 /** @returns {Binaries} */
 export function findBinaries() {
-  return { memcached: find('memcached'), mysqld: find('mariadbd') ?? find('mysqld') };
+  return { memcached: find('memcached'), nutcracker: find('nutcracker'), mysqld: find('mariadbd') ?? find('mysqld') };
 }
 
 /**

@@ -160,6 +160,17 @@ export abstract class Command {
 const valueHead = 'VALUE ';
 const endLine = 'END';
 const casUnique = /^\d{1,20}$/;
+/** What a memcached that was started with `-C` gives every value, and takes for any value in a compare-and-swap. */
+const noUnique = '0';
+
+/** The server keeps no tokens. It would store over whatever is there, so nothing of its may be used. */
+export class NoTokensError extends StoreProtocolError {
+  constructor(server: string) {
+    super(
+      `memcached ${server} gives values no tokens: it was started with -C, or --disable-cas. Start it without, since every compare-and-swap would succeed there.`,
+    );
+  }
+}
 
 /** `gets` for some of the keys of one `MultiGet`. */
 export class GetCommand extends Command {
@@ -227,6 +238,7 @@ export class GetCommand extends Command {
     if (key === undefined || again || dataLength < 0 || bytesEnd >= end || !casUnique.test(unique)) {
       throw new StoreProtocolError(`memcached ${this.server} answered 'gets' with ${show(text.slice(start, end))}.`);
     }
+    if (unique === noUnique) throw new NoTokensError(this.server);
     this.#position = position + 1;
     this.#key = key;
     this.#unique = unique;
@@ -322,12 +334,18 @@ export function swapRequest(
 }
 
 /**
- * memcached has no conditional delete in its text protocol, but an item that is stored with a
- * negative expiry is expired from the start.
+ * The earliest expiry that memcached takes for a date, one in January 1970. It also takes a negative
+ * number for "expired", but twemproxy closes the connection over one.
+ */
+const longPast = 60 * 60 * 24 * 30 + 1;
+
+/**
+ * memcached has no conditional delete in its text protocol, but an item that is stored with an expiry
+ * in the past is expired from the start.
  * @param unique from `readToken`
  */
 export function conditionalDeleteRequest(key: string, unique: string): OutcomeRequest {
-  return { verb: 'cas', key, text: `cas ${key} 0 -1 0 ${unique}\r\n` };
+  return { verb: 'cas', key, text: `cas ${key} 0 ${String(longPast)} 0 ${unique}\r\n` };
 }
 
 export function deleteRequest(key: string): OutcomeRequest {
@@ -402,7 +420,7 @@ export class OutcomeCommand extends Command {
   }
 }
 
-/** The probe: the one command that every memcached answers without looking at its items. */
+/** Asks whether the server answers. */
 export class VersionCommand extends Command {
   readonly #settle: (failure: StoreError | undefined) => void;
 
@@ -414,6 +432,35 @@ export class VersionCommand extends Command {
   takeLine(text: string, start: number, end: number): boolean {
     if (!text.startsWith('VERSION ', start)) return this.takeError(text.slice(start, end));
     this.succeed(text.slice(start, end));
+    return true;
+  }
+
+  protected succeeded(): void {
+    this.#settle(undefined);
+  }
+
+  protected failed(error: StoreError): void {
+    this.#settle(error);
+  }
+}
+
+/** Asks a server that gave no tokens whether it gives them now. */
+export class SettingsCommand extends Command {
+  readonly #settle: (failure: StoreError | undefined) => void;
+  #givesTokens = false;
+
+  constructor(server: string, settle: (failure: StoreError | undefined) => void) {
+    super(server, 'stats settings', 'stats settings');
+    this.#settle = settle;
+  }
+
+  takeLine(text: string, start: number, end: number): boolean {
+    const line = text.slice(start, end);
+    if (line === 'STAT cas_enabled yes') this.#givesTokens = true;
+    if (line.startsWith('STAT ')) return false;
+    if (line !== endLine) return this.takeError(line);
+    if (this.#givesTokens) this.succeed(line);
+    else this.fail(new NoTokensError(this.server));
     return true;
   }
 

@@ -8,7 +8,7 @@ import { CircuitBreaker } from './breaker.js';
 import type { ClientConstructor } from './memcached-client.js';
 import { Connection } from './memcached-connection.js';
 import type { ResolvedOptions, ServerAddress } from './memcached-options.js';
-import { VersionCommand, type Command } from './memcached-protocol.js';
+import { NoTokensError, SettingsCommand, VersionCommand, type Command } from './memcached-protocol.js';
 import { placeOf, seedOf } from './rendezvous.js';
 import { ServerStatus } from './server-status.js';
 import type { ServerState } from './store.js';
@@ -38,6 +38,8 @@ export class MemcachedServer {
   /** What commands get while the breaker is open; built once, so that refusing one costs nothing. */
   #down: StoreUnavailableError | undefined;
   #closed: StoreClosedError | undefined;
+  /** It was started with `-C`, as far as is known. */
+  #givesNoTokens = false;
 
   constructor(address: ServerAddress, Client: ClientConstructor, options: ResolvedOptions) {
     this.name = address.name;
@@ -114,6 +116,7 @@ export class MemcachedServer {
   }
 
   #goDown(cause: StoreError): void {
+    this.#givesNoTokens = cause instanceof NoTokensError;
     this.#down = new StoreUnavailableError(`memcached ${this.name} is down: ${cause.message}`, { cause });
     this.#status.down(cause);
     this.#scheduleProbe();
@@ -133,8 +136,10 @@ export class MemcachedServer {
   /** In the background and on a fresh connection, which then serves the requests. */
   #sendProbe(): void {
     const probe = (this.#probe = this.#connect());
+    // 'version' is the one command that every server and proxy answers without looking at its items.
+    const Probe = this.#givesNoTokens ? SettingsCommand : VersionCommand;
     probe.probe(
-      new VersionCommand(this.name, (failure) => {
+      new Probe(this.name, (failure) => {
         // Retiring the connection below fails a command that was refused once more.
         if (this.#probe !== probe) return;
         this.#probe = undefined;

@@ -498,6 +498,33 @@ describe('MemcachedStore and the state of its servers', () => {
     assert.deepEqual(changes.map(({ server: name, state }) => [name, state]), [[never, 'down'], [server.address, 'down'], [server.address, 'up']]);
   });
 
+  it('does not use a server without tokens (-C), says so once, and uses it when it has them', async (t) => {
+    const server = await memcached(t, { extraArgs: ['-C'] });
+    const { store, changes, becomes } = observe(t, server.address, { timeoutMs: noDeadline, retryMs: 10 });
+    assert.equal(await store.add('key', 'value', 60), true);
+    const failure = await failureOf(store, 'key');
+    assert.ok(failure instanceof StoreProtocolError, String(failure));
+    assert.match(failure.message, /gives values no tokens: it was started with -C/);
+    assert.match(String((await becomes('down')).cause), /started with -C/);
+    // Several probes go by, and each finds it as it was.
+    for (const until = performance.now() + 200; performance.now() < until; ) {
+      await assert.rejects(store.add('other', 'value', 60), StoreUnavailableError);
+      await new Promise(setImmediate);
+    }
+    assert.deepEqual(changes.map(({ state }) => state), ['down']);
+    const [state] = store.state();
+    assert.deepEqual([state?.state, state?.reached], ['down', true]);
+    assert.match(String(state?.lastError), /started with -C/);
+
+    const { port } = server;
+    await server.kill();
+    const other = await memcached(t, { port });
+    await becomes('up');
+    assert.equal(await store.add('key', 'value', 60), true);
+    assert.equal(await valueOf(store, 'key'), 'value');
+    await other.stop();
+  });
+
   it('names every address of a host that cannot be reached', async (t) => {
     const { store } = observe(t, `localhost:${String(await freePort())}`);
     assert.match(String(await failureOf(store, 'key')), /cannot be reached: .*ECONNREFUSED/);

@@ -172,7 +172,7 @@ const treacherous = [
 
 const everything: readonly Exchange[] = [
   gets(['a', 'b'], []),
-  ...treacherous.map((value, index) => gets(['a', 'b', 'c'], [['a', value, String(index)], ['c', `${value}${value}`, '18446744073709551615']])),
+  ...treacherous.map((value, index) => gets(['a', 'b', 'c'], [['a', value, String(index + 1)], ['c', `${value}${value}`, '18446744073709551615']])),
   { kind: 'add', reply: 'STORED\r\n', expected: { done: true } },
   { kind: 'add', reply: 'NOT_STORED\r\n', expected: { done: false } },
   { kind: 'cas', reply: 'STORED\r\n', expected: { done: true } },
@@ -200,7 +200,7 @@ const value = fc.oneof(
   fc.constantFrom(...treacherous),
   fc.array(fc.oneof(fc.constantFrom('\r', '\n', '\r\n', 'END', 'VALUE ', 'a', '0', ' ', 'é', '😀', '\0'), fc.string({ unit: 'binary', maxLength: 3 })), { maxLength: 12 }).map((parts) => parts.join('')),
 );
-const unique = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map(String);
+const unique = fc.bigInt({ min: 1n, max: 2n ** 64n - 1n }).map(String);
 const anyGets: fc.Arbitrary<Exchange> = fc
   .uniqueArray(fc.record({ key, found: fc.option(fc.tuple(value, unique), { nil: undefined }) }), { selector: (asked) => asked.key, minLength: 1, maxLength: 6 })
   .map((asked) =>
@@ -404,7 +404,7 @@ describe('memcached protocol: commands', () => {
   it('are the lines that memcached takes', () => {
     assert.deepStrictEqual(addRequest('k', 'é\r\n', 4, 60), { verb: 'add', key: 'k', text: 'add k 0 60 4\r\né\r\n' });
     assert.deepStrictEqual(swapRequest('k', 'v', 1, 60, '18446744073709551615'), { verb: 'cas', key: 'k', text: 'cas k 0 60 1 18446744073709551615\r\nv' });
-    assert.deepStrictEqual(conditionalDeleteRequest('k', '12'), { verb: 'cas', key: 'k', text: 'cas k 0 -1 0 12\r\n' });
+    assert.deepStrictEqual(conditionalDeleteRequest('k', '12'), { verb: 'cas', key: 'k', text: 'cas k 0 2592001 0 12\r\n' });
     assert.deepStrictEqual(deleteRequest('k'), { verb: 'delete', key: 'k', text: 'delete k' });
     assert.equal(new GetCommand(address, ['a', 'b'], new MultiGet(() => {})).command, 'gets a b');
     assert.equal(new VersionCommand(address, () => {}).command, 'version');
