@@ -6,6 +6,7 @@ import type { WideReason } from '../events.js';
 import { canonicalValues } from '../models/cached-model.js';
 import { whereOf } from '../models/finder.js';
 import type { RowValues } from './effects.js';
+import { noRetry } from './own-statements.js';
 
 /** One row as read. */
 export interface Image {
@@ -33,7 +34,7 @@ export async function imagesWhere(
   const { cached, all } = bound;
   const names = new Set([...cached.primaryKey, ...all.flatMap((cache) => cache.columns)].map(({ name }) => name));
   const model = cached.model.unscoped();
-  const options: FindOptions & { hooks: false } = {
+  const options: FindOptions & { hooks: false; retry?: { max: number } } = {
     attributes: [...names],
     ...(where === undefined ? {} : { where }),
     limit: most + 1,
@@ -42,6 +43,7 @@ export async function imagesWhere(
     paranoid: false,
     useMaster: true,
     transaction,
+    ...(transaction === null ? {} : noRetry),
     ...(rowLock === 'lock' && transaction !== null && hasRowLocks(cached.sequelize) ? { lock: Transaction.LOCK.UPDATE } : {}),
   };
   const rows = (await model.findAll(options)) as unknown as readonly Readonly<Record<string, unknown>>[];
@@ -63,11 +65,27 @@ export async function imagesOf(
   rowLock: RowLock,
 ): Promise<readonly Image[] | WideReason> {
   if (primaryKeys.length === 0) return [];
-  const columns = bound.cached.primaryKey;
+  return imagesWhere(bound, whereKeys(bound, primaryKeys), primaryKeys.length, transaction, rowLock);
+}
+
+/** The rows of a condition, as `imagesWhere`; without a lock on any row that does not match it. */
+export async function imagesFoundAndLocked(
+  bound: BoundModel,
+  where: WhereOptions | undefined,
+  most: number,
+  transaction: Transaction,
+): Promise<readonly Image[] | WideReason> {
+  const found = await imagesWhere(bound, where, most, transaction, 'no lock');
+  if (typeof found === 'string' || found.length === 0) return found;
+  const keys = whereKeys(bound, found.map(({ primaryKey }) => primaryKey));
+  const both: WhereOptions = { [Op.and]: where === undefined ? [keys] : [keys, where] };
+  return imagesWhere(bound, both, found.length, transaction, 'lock');
+}
+
+function whereKeys({ cached }: BoundModel, primaryKeys: readonly (readonly Canonical[])[]): WhereOptions {
+  const columns = cached.primaryKey;
   const [column, ...more] = columns;
-  const where: WhereOptions =
-    column !== undefined && more.length === 0
-      ? { [column.name]: { [Op.in]: primaryKeys.map(([value]) => column.key.queryValue(value as string)) } }
-      : { [Op.or]: primaryKeys.map((values) => whereOf(columns, values)) };
-  return imagesWhere(bound, where, primaryKeys.length, transaction, rowLock);
+  return column !== undefined && more.length === 0
+    ? { [column.name]: { [Op.in]: primaryKeys.map(([value]) => column.key.queryValue(value as string)) } }
+    : { [Op.or]: primaryKeys.map((values) => whereOf(columns, values)) };
 }

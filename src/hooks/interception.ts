@@ -11,9 +11,9 @@
  * takes them along, and there they find out that nobody listens. Each statement checks that they are
  * still in place, and puts them back.
  */
-import type { Model, ModelStatic, Sequelize } from 'sequelize';
+import type { Model, ModelStatic, Sequelize, WhereOptions } from 'sequelize';
 import { publish } from '../events.js';
-import { bulkInstances, writtenColumns, type StatementOptions } from './writes.js';
+import { BulkCondition, bulkCondition, bulkInstances, writtenColumns, type StatementOptions } from './writes.js';
 
 /** Is told of every statement of a Sequelize instance. */
 export interface StatementListener {
@@ -77,7 +77,7 @@ export class Interception {
   listenToModels(listener: ModelListener): () => void {
     this.#modelListener = listener;
     this.#hooks.putBack();
-    const untell = tellWrittenColumns(this.#sequelize.getQueryInterface());
+    const untell = tellArguments(this.#sequelize.getQueryInterface());
     return () => {
       this.#modelListener = undefined;
       this.#hooks.remove();
@@ -257,33 +257,54 @@ class ModelHooks {
 
 // ---- One query ----------------------------------------------------------------------------------
 
-/** Runs a query as `around` says: when its statement is sent, its text is known. */
-export function aroundRun(query: object, around: (run: () => Promise<unknown>, sql: unknown) => Promise<unknown>): void {
-  const run = Reflect.get(query, 'run') as (sql: unknown, ...rest: readonly unknown[]) => Promise<unknown>;
-  Reflect.set(query, 'run', (sql: unknown, ...rest: readonly unknown[]) => around(() => run.call(query, sql, ...rest), sql));
+/** A statement that is about to be sent. */
+export interface Sending {
+  readonly sql: unknown;
+  readonly parameters: unknown;
+  /** Sends it. */
+  readonly run: () => Promise<unknown>;
+}
+
+/** Lets `around` send a query's statement. With `showWarnings` the query runs another one meanwhile. */
+export function aroundRun(query: object, around: (sending: Sending) => Promise<unknown>): void {
+  const run = Reflect.get(query, 'run') as (this: unknown, sql: unknown, parameters: unknown) => Promise<unknown>;
+  let isRunning = false;
+  Reflect.set(query, 'run', async (sql: unknown, parameters: unknown) => {
+    if (isRunning) return run.call(query, sql, parameters);
+    isRunning = true;
+    try {
+      return await around({ sql, parameters, run: () => run.call(query, sql, parameters) });
+    } finally {
+      isRunning = false;
+    }
+  });
 }
 
 // ---- The query interface ------------------------------------------------------------------------
 
 type Method = (...args: readonly unknown[]) => Promise<unknown>;
 
-/** Methods whose statements show in their arguments only which columns they set: where these are, and the options. */
-const setters = {
+/** Methods whose statements show in their arguments only what they set, and where: the places of these among the arguments. */
+const setters: Readonly<Record<string, { readonly columns: readonly number[]; readonly options: number; readonly condition?: number }>> = {
   increment: { columns: [3, 4], options: 5 },
   decrement: { columns: [3, 4], options: 5 },
   update: { columns: [2], options: 4 },
-  bulkUpdate: { columns: [1], options: 3 },
-} as const;
+  bulkUpdate: { columns: [1], options: 3, condition: 2 },
+};
 
-/** Lets the statements of a query interface tell which columns they set. Returns what undoes it. */
-function tellWrittenColumns(queryInterface: object): () => void {
-  const undo = Object.entries(setters).map(([method, { columns, options }]) => {
+/** Lets the statements of a query interface tell which columns they set, and by which condition. Returns what undoes it. */
+function tellArguments(queryInterface: object): () => void {
+  const undo = Object.entries(setters).map(([method, { columns, options, condition }]) => {
     const before = Object.getOwnPropertyDescriptor(queryInterface, method);
     const original = Reflect.get(queryInterface, method) as Method;
     const telling: Method = (...args) => {
       const named = columns.map((at) => args[at]).filter((values) => typeof values === 'object' && values !== null);
       const given = args[options];
-      const told = { ...(typeof given === 'object' ? given : undefined), [writtenColumns]: named.flatMap((values) => Object.keys(values)) };
+      const told = {
+        ...(typeof given === 'object' ? given : undefined),
+        [writtenColumns]: named.flatMap((values) => Object.keys(values)),
+        ...(condition === undefined ? {} : { [bulkCondition]: new BulkCondition(args[condition] as WhereOptions | undefined) }),
+      };
       return Reflect.apply(original, queryInterface, Object.assign([...args], { [options]: told }));
     };
     Reflect.set(queryInterface, method, telling);

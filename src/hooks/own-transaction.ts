@@ -1,47 +1,124 @@
-/** The plugin's own transaction around an autocommitted statement. */
+/**
+ * The plugin's own transaction around one autocommitted statement.
+ *
+ * It makes what is read before and after the statement true until its commit. The application knows
+ * nothing of it, so nothing that the transaction adds may reach it: it takes no more locks than needed,
+ * and is run again as a whole when the server has chosen it as the victim of a deadlock.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Transaction, type Sequelize } from 'sequelize';
 import { publish } from '../events.js';
+import { CannotPrepare, isVictim, needsRepeatable, noRetry, prepare } from './own-statements.js';
+import type { Sent } from './exact-rows.js';
+import type { Level, ServerSettings } from './server-settings.js';
 
-/**
- * A transaction around one autocommitted statement, on the statement's own connection. It makes
- * what is read before and after the statement true until its commit.
- */
-export class StatementTransaction {
+/** How often the transaction is begun before the statement is sent without one. */
+const mostAttempts = 6;
+
+/** How often it is begun again because rows joined those that had been read. */
+const mostRepeats = 2;
+
+/** The longest pause before the second attempt, in milliseconds; it doubles with each one. */
+const firstPauseMs = 4;
+
+/** What is done inside the transaction. */
+export interface OwnWork {
+  /** It may be run again. */
+  readonly repeatable: boolean;
+  /** Chooses the level, over the connection, before the transaction begins. */
+  level(connection: Transaction): Promise<Level>;
+  /** Reads, runs the statement and reads again. */
+  run(transaction: Transaction, level: Level): Promise<Sent>;
+  /** Takes in that not all is known that was changed: it cannot be undone, or was tried often enough. */
+  acceptJoined(joined: Sent['joined']): void;
+  /** Marks what was changed, before COMMIT. */
+  mark(): Promise<void>;
+  /** The last resort: runs the statement without a transaction. */
+  runAlone(): Promise<unknown>;
+}
+
+/** Runs a statement in a transaction on the statement's own connection. */
+export async function inOwnTransaction(
+  sequelize: Sequelize,
+  connection: unknown,
+  settings: ServerSettings,
+  work: OwnWork,
+): Promise<unknown> {
+  let repeats = 0;
+  for (let attempt = 1; attempt <= mostAttempts; attempt += 1) {
+    if (attempt > 1) await sleep(Math.random() * firstPauseMs * 2 ** (attempt - 2));
+    const own = new StatementTransaction(sequelize, connection);
+    try {
+      const level = await work.level(own.transaction);
+      await prepare(() => own.begin(level));
+      const { result, joined } = await work.run(own.transaction, level);
+      if (joined.length > 0) {
+        repeats += 1;
+        if (work.repeatable && repeats <= mostRepeats && (await own.undo())) continue;
+        work.acceptJoined(joined);
+      }
+      await work.mark();
+      await own.commit();
+      return result;
+    } catch (error) {
+      await own.rollback();
+      if (error instanceof CannotPrepare) break;
+      if (needsRepeatable(error)) settings.noteStatementLog();
+      else if (!work.repeatable || !isVictim(error)) throw error;
+    }
+  }
+  return work.runAlone();
+}
+
+/** A transaction on a connection that Sequelize has taken for a statement, and gives back after it. */
+class StatementTransaction {
   readonly transaction: Transaction;
   readonly #sequelize: Sequelize;
+  #begun = false;
 
   constructor(sequelize: Sequelize, connection: unknown) {
     this.#sequelize = sequelize;
-    this.transaction = Object.assign(new Transaction(sequelize, {}), { connection });
+    // At a deadlock Sequelize rolls a transaction back and gives its connection to the pool; this one is the statement's.
+    const forceCleanup = (): Promise<void> => {
+      this.#close();
+      return Promise.resolve();
+    };
+    const keep = { connection, cleanup: () => undefined, forceCleanup };
+    this.transaction = Object.assign(new Transaction(sequelize, {}), keep);
   }
 
-  /** @param repeatable the server's default is weaker than REPEATABLE READ, which is needed here */
-  async begin(repeatable: boolean): Promise<void> {
-    if (repeatable) await this.#run('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ');
+  async begin(level: Level): Promise<void> {
+    if (level !== 'as set') await this.#run(`SET TRANSACTION ISOLATION LEVEL ${level.toUpperCase()}`);
+    this.#begun = true;
     await this.#run('START TRANSACTION');
   }
 
   async commit(): Promise<void> {
     await this.#run('COMMIT');
+    this.#begun = false;
+  }
+
+  /** Rolls back; resolves to whether all is undone: rows of a table without transactions stay changed. */
+  async undo(): Promise<boolean> {
+    const warnings = await this.#run('ROLLBACK');
+    this.#begun = false;
+    return warnings === 0;
   }
 
   /** Never rejects: it follows an error that the caller has to see. */
   async rollback(): Promise<void> {
     // A deadlock: Sequelize has done it.
-    if ((this.transaction as { readonly finished?: string }).finished !== undefined) return;
+    if (!this.#begun || (this.transaction as { readonly finished?: string }).finished !== undefined) return;
     try {
-      await this.#run('ROLLBACK');
+      await this.undo();
     } catch (cause) {
       publish('error', () => ({ operation: 'rollback', cause }));
+      this.#close();
     }
   }
 
-  /**
-   * Before `afterQuery` rejects: Sequelize gives a statement's connection back to the pool only if its
-   * hooks do not, and a pool without connections is the end of every read. What state this one is in is
-   * not known, so it is closed, as Sequelize does where a COMMIT fails.
-   */
-  giveUpConnection(): void {
+  /** What state the connection is in is not known: nobody may use it again. Sequelize does so where a COMMIT fails. */
+  #close(): void {
     const { connectionManager } = this.#sequelize as unknown as {
       readonly connectionManager: { destroyConnection(connection: unknown): Promise<void> };
     };
@@ -51,7 +128,11 @@ export class StatementTransaction {
     });
   }
 
-  async #run(sql: string): Promise<void> {
-    await this.#sequelize.query(sql, { transaction: this.transaction, raw: true });
+  /** Resolves to the number of warnings. */
+  async #run(sql: string): Promise<number> {
+    const answers: readonly unknown[] = await this.#sequelize.query(sql, { transaction: this.transaction, raw: true, ...noRetry });
+    const [answer] = answers;
+    const warnings: unknown = typeof answer === 'object' && answer !== null ? Reflect.get(answer, 'warningStatus') : undefined;
+    return typeof warnings === 'number' ? warnings : 0;
   }
 }

@@ -14,16 +14,18 @@ import type { Coherence } from '../coherence/coherence.js';
 import type { Write } from '../coherence/write.js';
 import { canonicalValues } from '../models/cached-model.js';
 import { ownValues } from '../models/hydrate.js';
-import { publish, type WideReason } from '../events.js';
+import { publish } from '../events.js';
 import { noteWrite } from '../request-cache.js';
 import { dependsOnAfter, Effects } from './effects.js';
 import { aboutTables, canWrite, dropsDatabase, kindOf, transactionAfter } from './raw-sql.js';
-import { hasRowLocks, imagesOf, imagesWhere, type Image, type RowLock } from './images.js';
-import { aroundRun, Interception } from './interception.js';
+import { ExactRows } from './exact-rows.js';
+import { hasRowLocks, type RowLock } from './images.js';
+import { aroundRun, Interception, type Sending } from './interception.js';
 import { LostConnections } from './lost-connections.js';
-import { StatementTransaction } from './own-transaction.js';
-import { Isolation } from './server-settings.js';
-import { isWrite, planOf, voidCascades, type ModelPlan, type StatementOptions, type WritePlan } from './writes.js';
+import { CannotPrepare, errorNumber, inTheNameOf, noRetry } from './own-statements.js';
+import { inOwnTransaction } from './own-transaction.js';
+import { readAfter, readBefore, type Before } from './row-reads.js';
+import { isWrite, planOf, voidCascades, type StatementOptions, type WritePlan } from './writes.js';
 
 /** Transactions that TRUNCATE or the like ended: what they do from then on is committed at once. */
 const ended = new WeakSet<Transaction>();
@@ -38,9 +40,8 @@ interface InFlight {
   /** The user's transaction that it runs in, to its root. */
   readonly root: Transaction | undefined;
   /** The rows as they were, by the plan's models. */
-  readonly before: ReadonlyMap<ModelPlan, readonly Image[]>;
+  before: Before;
   readonly write: Write | undefined;
-  readonly own: StatementTransaction | undefined;
   readonly unlock: (() => void) | undefined;
 }
 
@@ -66,7 +67,7 @@ export class Statements {
   readonly #ended = ended;
   /** Other Sequelize instances whose transactions this one wrote in. */
   readonly #watched = new Set<Sequelize>();
-  readonly #isolation: Isolation;
+  readonly #rows: ExactRows;
   readonly #lost: LostConnections;
   /** Saves whose row is being marked already, by their instance. */
   readonly #announced = new WeakMap<Model, Announced>();
@@ -78,7 +79,7 @@ export class Statements {
     this.#registry = registry;
     this.#coherence = coherence;
     this.#rowLimit = rowLimit;
-    this.#isolation = new Isolation(sequelize);
+    this.#rows = new ExactRows(sequelize, rowLimit);
     this.#lost = new LostConnections(sequelize);
   }
 
@@ -120,7 +121,7 @@ export class Statements {
       if (!isByModel(options)) this.#atRun(query, (sql) => this.#beforeText(sql, options, query));
       return;
     }
-    if (options.transaction == null || this.#ended.has(rootOf(options.transaction))) await this.#beforeAutocommitted(plan, query, options.instance);
+    if (options.transaction == null || this.#ended.has(rootOf(options.transaction))) await this.#beforeAutocommitted(plan, query, options);
     else await this.#beforeInTransaction(plan, options.transaction, query);
   }
 
@@ -129,7 +130,7 @@ export class Statements {
     const statement = this.#inFlight.get(query);
     if (statement === undefined) return;
     this.#inFlight.delete(query);
-    const { plan, effects, root, write, own, unlock } = statement;
+    const { plan, effects, root, write, unlock } = statement;
     try {
       if (plan === undefined) {
         // COMMIT or raw SQL, whether it failed or not: after a failure it is not known what the database has.
@@ -138,9 +139,8 @@ export class Statements {
         return;
       }
       if (root !== undefined) await this.#afterInTransaction(statement, plan, root, options.transaction ?? root, this.#failed.has(query) ? 'no lock' : 'lock');
-      else if (own !== undefined) await this.#afterOwnTransaction(statement, plan, own);
       else {
-        await this.#readLater(statement, plan, null, 'no lock');
+        await readAfter(plan, statement.before, null, 'no lock');
         await this.#release(write, connectionOf(query), effects.affected);
       }
       if (root === undefined || plan.commits) {
@@ -156,20 +156,9 @@ export class Statements {
 
   /** Calls `look` with a statement's text right before it is sent: `beforeQuery` comes too early to know it. */
   #atRun(query: object, look: (sql: string) => Promise<void>): void {
-    aroundRun(query, async (run, sql) => {
+    aroundRun(query, async ({ run, sql }) => {
       if (typeof sql === 'string') await look(sql);
       return run();
-    });
-  }
-
-  #noteFailure(query: object): void {
-    aroundRun(query, async (run) => {
-      try {
-        return await run();
-      } catch (error) {
-        this.#failed.add(query);
-        throw error;
-      }
     });
   }
 
@@ -197,7 +186,7 @@ export class Statements {
     const write = this.#coherence.write();
     await write.mark(effects.affected);
     noteWrite(this.#registry);
-    this.#inFlight.set(query, { plan: undefined, effects, root: undefined, before: new Map(), write, own: undefined, unlock: undefined });
+    this.#inFlight.set(query, { plan: undefined, effects, root: undefined, before: new Map(), write, unlock: undefined });
   }
 
   /** Voids the tables that a text names. */
@@ -250,61 +239,75 @@ export class Statements {
     return { write: announced.write, marked: announced.affected };
   }
 
-  async #beforeAutocommitted(plan: WritePlan, query: object, instance: Model | undefined): Promise<void> {
+  async #beforeAutocommitted(plan: WritePlan, query: object, options: StatementOptions): Promise<void> {
     const { effects, models } = plan;
-    const reads = models.some(({ readBefore, readAfter }) => readBefore || readAfter);
-    const locks = reads && hasRowLocks(this.#sequelize);
-    const unlock = reads && !locks ? await this.#lock(models[0]?.bound.cached.table ?? '') : undefined;
-    const own = locks ? new StatementTransaction(this.#sequelize, (query as { readonly connection: unknown }).connection) : undefined;
+    const reads = models.some(({ readBefore: before, readAfter: after }) => before || after);
+    if (reads && hasRowLocks(this.#sequelize)) {
+      aroundRun(query, (sending) => this.#runInOwnTransaction(plan, query, options, sending));
+      return;
+    }
+    const unlock = reads ? await this.#lock(models[0]?.bound.cached.table ?? '') : undefined;
     let write: Write | undefined;
     try {
-      const begun = await this.#begin(instance);
+      const begun = await this.#begin(options.instance);
       write = begun.write;
-      await own?.begin(byCondition(plan) && (await this.#isolation.isWeak(null)));
-      const before = await this.#readBefore(plan, own?.transaction ?? null);
-      // Inside a transaction of our own the markers can wait until all is known.
-      if (own === undefined) await write.mark(without(effects.affected, begun.marked));
+      const before = await readBefore(plan, this.#rowLimit, null, 'scan');
+      await write.mark(without(effects.affected, begun.marked));
       noteWrite(this.#registry);
-      this.#inFlight.set(query, { plan, effects, root: undefined, before, write, own, unlock });
+      this.#inFlight.set(query, { plan, effects, root: undefined, before, write, unlock });
     } catch (error) {
       // `afterQuery` runs, but knows nothing of this statement.
       unlock?.();
-      await own?.rollback();
       await write?.release();
       throw error;
     }
   }
 
-  async #afterOwnTransaction(statement: InFlight, plan: WritePlan, own: StatementTransaction): Promise<void> {
-    const { effects, write } = statement;
+  /** Runs a statement whose rows have to be read, in a transaction around it on its own connection. */
+  async #runInOwnTransaction(plan: WritePlan, query: object, options: StatementOptions, sending: Sending): Promise<unknown> {
+    const { effects, models } = plan;
+    const connection = connectionOf(query);
+    const { write } = await this.#begin(options.instance);
+    const mark = async (): Promise<void> => {
+      await write.mark(effects.affected);
+      noteWrite(this.#registry);
+    };
+    let result: unknown;
     try {
-      // The rows that it wrote are its own until the commit. Others, after a failure, must not be
-      // waited for: a deadlock here would undo a statement that has succeeded.
-      await this.#readLater(statement, plan, own.transaction, 'no lock');
-      await write?.mark(effects.affected);
+      result = await inOwnTransaction(this.#sequelize, connection, this.#rows.settings, {
+        // Sequelize itself has ended, at a deadlock, the user's transaction that TRUNCATE had ended in the server.
+        repeatable: options.transaction == null,
+        level: (own) => this.#rows.levelFor(plan, own),
+        run: async (own, level) => {
+          const sent = await this.#rows.runInOwn(plan, query, own, level, sending);
+          // The rows that it wrote are its own until the commit.
+          await readAfter(plan, sent.before, own, 'no lock');
+          return sent;
+        },
+        acceptJoined: (joined) => {
+          for (const { bound } of joined) effects.table(bound, 'weak-isolation');
+        },
+        mark,
+        runAlone: async () => {
+          for (const { bound } of models) effects.table(bound, 'unknown-rows');
+          await mark();
+          return sending.run();
+        },
+      });
     } catch (error) {
-      await own.rollback();
-      own.giveUpConnection();
-      throw error;
-    }
-    try {
-      await own.commit();
-    } catch (error) {
-      own.giveUpConnection();
-      throw error;
+      throw inTheNameOf(error, sending.sql, sending.parameters);
     } finally {
-      await this.#release(write, connectionOf(own.transaction));
+      await this.#release(write, connection);
     }
+    this.#publish(effects);
+    this.#registry.recompute(effects.resets);
+    return result;
   }
 
   // ---- Transactions ---------------------------------------------------------------------------
 
   async #beforeInTransaction(plan: WritePlan, transaction: Transaction, query: object): Promise<void> {
     const root = rootOf(transaction);
-    const open = byCondition(plan) && (await this.#isolation.isWeak(root));
-    const before = open ? new Map<ModelPlan, readonly Image[]>() : await this.#readBefore(plan, transaction);
-    // Rows may join those that the condition finds now, before the statement runs.
-    if (open) for (const { bound } of plan.models) plan.effects.table(bound, 'weak-isolation');
     let write: Write | undefined;
     if (plan.commits) {
       // TRUNCATE commits what the transaction did so far.
@@ -312,8 +315,30 @@ export class Statements {
       await write.mark(this.#pendingOf(root, plan.effects).affected);
       noteWrite(this.#registry);
     }
-    this.#inFlight.set(query, { plan, effects: plan.effects, root, before, write, own: undefined, unlock: undefined });
-    if (plan.models.some(({ readAfter }) => readAfter)) this.#noteFailure(query);
+    const statement: InFlight = { plan, effects: plan.effects, root, before: new Map(), write, unlock: undefined };
+    this.#inFlight.set(query, statement);
+    aroundRun(query, (sending) => this.#runInTransaction(statement, plan, transaction, query, sending));
+  }
+
+  async #runInTransaction(statement: InFlight, plan: WritePlan, transaction: Transaction, query: object, sending: Sending): Promise<unknown> {
+    const { effects, models } = plan;
+    try {
+      if (!hasRowLocks(this.#sequelize)) {
+        statement.before = await readBefore(plan, this.#rowLimit, transaction, 'scan');
+        return await sending.run();
+      }
+      const { result, before, joined } = await this.#rows.runInUsers(plan, query, transaction, rootOf(transaction), sending);
+      statement.before = before;
+      for (const { bound } of joined) effects.table(bound, 'weak-isolation');
+      return result;
+    } catch (error) {
+      if (!(error instanceof CannotPrepare)) {
+        this.#failed.add(query);
+        throw error;
+      }
+      for (const { bound } of models) effects.table(bound, 'unknown-rows');
+      return await sending.run();
+    }
   }
 
   /**
@@ -332,7 +357,7 @@ export class Statements {
       // Rolled back by a deadlock: nothing that it did is there, and nothing can be read in it.
       for (const { bound } of plan.models) if (plan.commits) statement.effects.table(bound, 'whole-table');
     } else {
-      await this.#readLater(statement, plan, transaction, rowLock);
+      await readAfter(plan, statement.before, transaction, rowLock);
     }
     this.#pendingOf(root, statement.effects);
     await this.#release(statement.write, connectionOf(transaction));
@@ -357,10 +382,10 @@ export class Statements {
   async #isOpen(root: Transaction): Promise<boolean> {
     if (!hasRowLocks(this.#sequelize)) return true;
     try {
-      await this.#sequelize.query('SET TRANSACTION READ WRITE', { transaction: root, raw: true });
+      await this.#sequelize.query('SET TRANSACTION READ WRITE', { transaction: root, raw: true, ...noRetry });
       return false;
     } catch (error) {
-      return (error as { readonly parent?: { readonly code?: string } }).parent?.code === 'ER_CANT_CHANGE_TX_CHARACTERISTICS';
+      return errorNumber(error) === cannotChangeTransaction;
     }
   }
 
@@ -387,7 +412,6 @@ export class Statements {
       root: transaction,
       before: new Map(),
       write,
-      own: undefined,
       unlock: undefined,
     });
     this.#publish(effects);
@@ -436,65 +460,6 @@ export class Statements {
         afterStatement: (options, query) => this.#after(options, query),
       }),
     );
-  }
-
-  // ---- Reading what only the database knows ---------------------------------------------------
-
-  async #readBefore(plan: WritePlan, transaction: Transaction | null): Promise<Map<ModelPlan, readonly Image[]>> {
-    const found = new Map<ModelPlan, readonly Image[]>();
-    for (const model of plan.models) {
-      if (!model.readBefore) continue;
-      const { bound, primaryKeys, where } = model;
-      const images =
-        primaryKeys === undefined
-          ? await imagesWhere(bound, where, this.#rowLimit, transaction, 'lock')
-          : await imagesOf(bound, primaryKeys, transaction, 'lock');
-      if (typeof images === 'string') {
-        plan.effects.table(bound, images);
-        continue;
-      }
-      found.set(model, images);
-      for (const { primaryKey, values } of images) {
-        plan.effects.row(bound, primaryKey);
-        if (plan.effects.before(bound, model.set, values).length > 0) plan.effects.table(bound, 'unknown-rows');
-      }
-    }
-    return found;
-  }
-
-  /** Ids that the database chose, and rows as they are after the statement. */
-  async #readLater({ before, effects }: InFlight, plan: WritePlan, transaction: Transaction | null, rowLock: RowLock): Promise<void> {
-    for (const model of plan.models) {
-      const { bound, inserted, readAfter, set } = model;
-      const { cached } = bound;
-      const primaryKeys = [...(model.primaryKeys ?? before.get(model)?.map(({ primaryKey }) => primaryKey) ?? [])];
-      for (const instance of inserted) {
-        const primaryKey = cached.keyValues(instance, cached.primaryKey);
-        // Of a bulk insert the ids come with its hook; of a failed one there are none.
-        if (primaryKey === undefined || primaryKey.includes(null)) continue;
-        effects.row(bound, primaryKey);
-        primaryKeys.push(primaryKey);
-      }
-      if (!readAfter || primaryKeys.length === 0) continue;
-      const images = await this.#imagesAfter(bound, primaryKeys, transaction, rowLock);
-      if (typeof images === 'string') effects.table(bound, images);
-      else if (images.some(({ values }) => effects.after(bound, set, values).length > 0)) effects.table(bound, 'unknown-rows');
-    }
-  }
-
-  async #imagesAfter(
-    bound: ModelPlan['bound'],
-    primaryKeys: readonly (ModelPlan['primaryKeys'] & object)[number][],
-    transaction: Transaction | null,
-    rowLock: RowLock,
-  ): Promise<readonly Image[] | WideReason> {
-    try {
-      return await imagesOf(bound, primaryKeys, transaction, rowLock);
-    } catch (cause) {
-      // The statement's own error, if it failed, is the one that the caller has to see.
-      publish('error', () => ({ operation: 'read after write', cause }));
-      return 'unknown-rows';
-    }
   }
 
   /** The ids of a bulk insert, which only its hook knows. */
@@ -571,9 +536,8 @@ export class Statements {
 const isByModel = ({ model, type, hooks }: StatementOptions): boolean =>
   model !== undefined && (isWrite(type) || (type === QueryTypes.SELECT && typeof hooks === 'boolean'));
 
-/** Whether the rows that a statement changes are known by its condition only. */
-const byCondition = ({ models }: WritePlan): boolean =>
-  models.some(({ readBefore, primaryKeys }) => readBefore && primaryKeys === undefined);
+/** "Transaction characteristics can't be changed while a transaction is in progress". */
+const cannotChangeTransaction = 1568;
 
 /** The connection of a query or a transaction. */
 const connectionOf = (holder: object): unknown => Reflect.get(holder, 'connection');

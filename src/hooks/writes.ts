@@ -16,6 +16,7 @@ export interface StatementOptions {
   readonly instance?: Model;
   readonly fields?: unknown;
   readonly where?: unknown;
+  readonly limit?: unknown;
   readonly transaction?: Transaction | null;
   readonly completesTransaction?: boolean;
   readonly truncate?: boolean;
@@ -26,6 +27,7 @@ export interface StatementOptions {
   readonly ignoreDuplicates?: unknown;
   readonly [bulkInstances]?: readonly Model[];
   readonly [writtenColumns]?: readonly string[];
+  readonly [bulkCondition]?: BulkCondition;
 }
 
 /** Under this key the instances of a `bulkCreate` travel from its hook to its statement. */
@@ -33,6 +35,17 @@ export const bulkInstances = Symbol('sequelize-flash.bulkInstances');
 
 /** Under this key the columns that a call of the query interface sets travel to its statement. */
 export const writtenColumns = Symbol('sequelize-flash.writtenColumns');
+
+/** Under this key the condition of a bulk update travels to its statement. */
+export const bulkCondition = Symbol('sequelize-flash.bulkCondition');
+
+/**
+ * A bulk update's condition. Of a paranoid `destroy` the options tell the caller's only, not that rows
+ * that were deleted before are left alone. A class, since Sequelize copies what plain objects hold.
+ */
+export class BulkCondition {
+  constructor(readonly where: WhereOptions | undefined) {}
+}
 
 /** What a statement will do to the rows of one model. */
 export interface ModelPlan {
@@ -57,6 +70,10 @@ export interface WritePlan {
   readonly models: readonly ModelPlan[];
   /** It commits the transaction that it runs in. */
   readonly commits: boolean;
+  /** It removes rows. */
+  readonly deletes: boolean;
+  /** It changes only so many of the rows that its condition names. */
+  readonly limited: boolean;
 }
 
 const writes: ReadonlySet<string | undefined> = new Set([
@@ -70,6 +87,10 @@ const writes: ReadonlySet<string | undefined> = new Set([
 
 /** Whether statements of this type write. */
 export const isWrite = (type: string | undefined): boolean => writes.has(type);
+
+/** Whether the rows that a statement changes are known by its condition only. */
+export const byCondition = ({ models }: WritePlan): boolean =>
+  models.some(({ readBefore, primaryKeys }) => readBefore && primaryKeys === undefined);
 
 /** The plan for a statement; `undefined` if it writes nothing that is cached. */
 export function planOf(options: StatementOptions, registry: Registry, rowLimit: number): WritePlan | undefined {
@@ -88,7 +109,7 @@ export function planOf(options: StatementOptions, registry: Registry, rowLimit: 
     else models.push(plan);
   }
   if (effects.empty && models.length === 0) return undefined;
-  return { effects, models, commits: options.truncate === true };
+  return { effects, models, commits: options.truncate === true, deletes, limited: options.limit != null };
 }
 
 /** What a statement does to one model's rows; the reason where that cannot be told row by row. */
@@ -120,16 +141,20 @@ function planModel(
     if (primaryKey === undefined) return 'unknown-rows';
     return planRows(bound, 'all', [primaryKey], undefined, effects, true);
   }
-  const where = options.where as WhereOptions | undefined;
+  const where = conditionOf(options);
   const deletes = type === QueryTypes.BULKDELETE || type === QueryTypes.DELETE;
   const set = deletes ? 'all' : attributesSet(options, bound);
   // A row that moves to another primary key may have been missing there.
   if (set instanceof Set && bound.cached.primaryKey.some(({ name }) => set.has(name))) return 'primary-key-changed';
-  const primaryKeys = primaryKeysOf(where, bound);
+  const primaryKeys = primaryKeysOf(where, bound, rowLimit);
   if (primaryKeys === undefined && !readsAlike(options, bound)) return 'unknown-rows';
   if (primaryKeys !== undefined && primaryKeys.length > rowLimit) return 'too-many-rows';
   return planRows(bound, set, primaryKeys, where, effects, deletes);
 }
+
+/** The condition by which a bulk statement finds its rows, in column names. */
+const conditionOf = (options: StatementOptions): WhereOptions | undefined =>
+  options[bulkCondition] === undefined ? (options.where as WhereOptions | undefined) : options[bulkCondition].where;
 
 /** The attributes that a bulk update or an increment sets. */
 function attributesSet({ type, fields, [writtenColumns]: columns }: StatementOptions, { cached }: BoundModel): SetAttributes {
@@ -215,23 +240,44 @@ function planRows(
 }
 
 /** The primary keys that a condition limits the rows to; `undefined` if it does not name them. */
-function primaryKeysOf(where: unknown, { cached }: BoundModel): readonly (readonly Canonical[])[] | undefined {
-  const [column, ...more] = cached.primaryKey;
-  if (typeof where !== 'object' || where === null || column === undefined || more.length > 0) return undefined;
+function primaryKeysOf(where: unknown, { cached }: BoundModel, most: number): readonly (readonly Canonical[])[] | undefined {
+  let keys: readonly (readonly Canonical[])[] = [[]];
+  for (const column of cached.primaryKey) {
+    const values = valuesNamedIn(where, column);
+    if (values === undefined) return undefined;
+    // Every combination; of many, the rows that are there are fewer.
+    if (keys.length > 1 && keys.length * values.length > most) return undefined;
+    keys = keys.flatMap((key) => values.map((value) => [...key, value]));
+  }
+  return cached.primaryKey.length === 0 ? undefined : keys;
+}
+
+/** The values that a condition limits a column to; `undefined` if it does not list them. */
+function valuesNamedIn(where: unknown, column: KeyColumn): readonly Canonical[] | undefined {
+  if (typeof where !== 'object' || where === null) return undefined;
   if (Object.hasOwn(where, column.field)) {
-    const value: unknown = Reflect.get(where, column.field);
-    const values: readonly unknown[] = Array.isArray(value) ? value : [value];
-    const keys = values.map((one) => canonicalValues([column], () => (one === null ? undefined : one)));
-    if (keys.every((key) => key !== undefined)) return keys;
+    const listed = listedIn(Reflect.get(where, column.field));
+    const values = listed?.map((one) => canonicalValues([column], () => (one === null ? undefined : one))?.[0]);
+    if (values?.every((value) => value !== undefined) === true) return values;
   }
   const parts: unknown = Reflect.get(where, Op.and);
-  if (Array.isArray(parts)) {
-    for (const part of parts) {
-      const keys = primaryKeysOf(part, { cached } as BoundModel);
-      if (keys !== undefined) return keys;
-    }
+  if (!Array.isArray(parts)) return undefined;
+  for (const part of parts) {
+    const values = valuesNamedIn(part, column);
+    if (values !== undefined) return values;
   }
   return undefined;
+}
+
+/** The values of a condition on one column: `1`, `[1, 2]`, `{ [Op.eq]: 1 }` or `{ [Op.in]: [1, 2] }`. */
+function listedIn(condition: unknown): readonly unknown[] | undefined {
+  if (Array.isArray(condition)) return condition as readonly unknown[];
+  if (!isPlainObject(condition)) return [condition];
+  const [operator, ...more] = Reflect.ownKeys(condition);
+  if (operator === undefined || more.length > 0) return undefined;
+  const value: unknown = Reflect.get(condition, operator);
+  if (operator === Op.eq) return [value];
+  return operator === Op.in && Array.isArray(value) ? (value as readonly unknown[]) : undefined;
 }
 
 /**
@@ -240,7 +286,9 @@ function primaryKeysOf(where: unknown, { cached }: BoundModel): readonly (readon
  * UPDATE, untyped in increments and in what `queryInterface` sends. They agree only where each
  * value is of its column's own type: `WHERE name = 0` with a number matches every name.
  */
-function readsAlike({ where, increment, hooks }: StatementOptions, { cached }: BoundModel): boolean {
+function readsAlike(options: StatementOptions, { cached }: BoundModel): boolean {
+  const { increment, hooks } = options;
+  const where = conditionOf(options);
   if (increment !== undefined || typeof hooks !== 'boolean') return false;
   return where === undefined || isPlainCondition(where, (name) => cached.byField.get(name) ?? cached.columns.get(name));
 }

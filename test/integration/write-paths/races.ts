@@ -41,11 +41,18 @@ export async function betweenReadAndWrite(
   let theirs: Promise<unknown> | undefined;
   let watching: Promise<'waited'> | undefined;
   let outcome: 'finished before' | 'waited' | undefined;
-  sequelize.addHook('beforeQuery', 'test-race', async (options: QueryOptions & { readonly type?: string }) => {
+  // The plugin's turn is after the hooks, so that what it puts around the sending of the statement lies outside of this.
+  sequelize.addHook('beforeQuery', 'test-race', (options: QueryOptions & { readonly type?: string }, query: object) => {
     if (theirs !== undefined || !isWrite(options)) return;
-    theirs = other();
-    watching = waits(watcher, () => outcome !== undefined);
-    outcome = await Promise.race([theirs.then(() => 'finished before' as const), watching]);
+    const run = Reflect.get(query, 'run') as (this: unknown, ...args: unknown[]) => Promise<unknown>;
+    Reflect.set(query, 'run', async (...args: unknown[]) => {
+      if (theirs === undefined) {
+        theirs = other();
+        watching = waits(watcher, () => outcome !== undefined);
+        outcome = await Promise.race([theirs.then(() => 'finished before' as const), watching]);
+      }
+      return run.apply(query, args);
+    });
   });
   try {
     await write();

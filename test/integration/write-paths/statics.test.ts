@@ -2,10 +2,12 @@
 import { Op, type Model } from 'sequelize';
 import { describePaths } from './write-paths.js';
 
-/** By condition: the rows are read under a lock first, in a transaction of the statement's own. */
-const before = 3;
+/** By condition: the rows are read under a lock first, in a transaction of the statement's own, at READ COMMITTED. */
+const before = 4;
 /** And read again after it. */
-const both = 4;
+const both = 5;
+/** At the session's own level: the rows are known, or a limit needs that no other can join. */
+const asSet = { before: 3, both: 4 };
 /** All that refers to a user. */
 const ofUser = ['Post', 'Avatar', 'Membership', 'Vote', 'Profile'] as const;
 
@@ -45,7 +47,7 @@ describePaths('bulk update', (path) => {
     await Item.update({ color: 'blue' }, { where: {} });
   });
 
-  path('of a model with a custom cache, by primary key', { extra: both }, async ({ models: { Score }, primed }) => {
+  path('of a model with a custom cache, by primary key', { extra: asSet.both }, async ({ models: { Score }, primed }) => {
     await primed();
     await Score.update({ player: 'lee' }, { where: { id: 1 } });
   });
@@ -70,7 +72,7 @@ describePaths('bulk update', (path) => {
     await Item.update({ color: 'blue', note: 'not written' }, { where: { color: 'red' }, fields: ['color'] });
   });
 
-  path('limit', { extra: both }, async ({ models: { Item }, primed }) => {
+  path('limit', { extra: asSet.both }, async ({ models: { Item }, primed }) => {
     await primed();
     await Item.update({ color: 'blue' }, { where: { color: 'red' }, limit: 1 });
   });
@@ -95,7 +97,7 @@ describePaths('bulk update', (path) => {
     }
   });
 
-  path('individualHooks and limit', { extra: both }, async ({ models: { Item }, primed }) => {
+  path('individualHooks and limit', { extra: asSet.both }, async ({ models: { Item }, primed }) => {
     await primed();
     await Item.update({ color: 'blue' }, { where: { color: 'red' }, individualHooks: true, limit: 1 });
   });
@@ -133,7 +135,7 @@ describePaths('bulk update', (path) => {
     await Post.update({ published: true }, { where: { published: false }, paranoid: false });
   });
 
-  path('deletedAt set to null', { extra: both }, async ({ models: { Post }, primed }) => {
+  path('deletedAt set to null', { extra: asSet.both }, async ({ models: { Post }, primed }) => {
     await primed();
     await Post.update({ deletedAt: null }, { where: { id: 3 }, paranoid: false });
   });
@@ -143,7 +145,7 @@ describePaths('bulk update', (path) => {
     await Country.update({ code: 'XX' }, { where: { code: 'NO' } });
   });
 
-  path('that the database refuses', { extra: 2 + 1, rejects: /Validation error/, of: ['Item'] }, async ({ models: { Item }, primed }) => {
+  path('that the database refuses', { extra: 2, rejects: /Validation error/, of: ['Item'] }, async ({ models: { Item }, primed }) => {
     await primed();
     await Item.update({ sku: 's2' }, { where: { id: 1 } });
   });
@@ -165,7 +167,7 @@ describePaths('bulk destroy and restore', (path) => {
     await Score.destroy({ where: { player: 'kim', points: 50 } });
   });
 
-  path('limit', { extra: before }, async ({ models: { Item }, primed }) => {
+  path('limit', { extra: asSet.before }, async ({ models: { Item }, primed }) => {
     await primed();
     await Item.destroy({ where: { color: 'red' }, limit: 1 });
   });
@@ -438,7 +440,7 @@ describePaths('static increment', (path) => {
     await User.increment({ level: 1, visits: 3 } as never, { where: { city: 'Oslo' } });
   });
 
-  path('increment of a column of the default scope’s order', { extra: both }, async ({ models: { Article }, primed }) => {
+  path('increment of a column of the default scope’s order', { extra: asSet.both }, async ({ models: { Article }, primed }) => {
     await primed();
     await Article.increment('rank', { by: 5, where: { id: 1 } });
   });
