@@ -14,7 +14,7 @@ import MemcachedAdaptor from 'sequelize-transparent-cache-memcached';
 import type { SetupOptions, Store } from '../../src/index.js';
 import { MemcachedStore } from '../../src/stores/memcached.js';
 import { MemoryStore } from '../../src/stores/memory.js';
-import { casesOf, Refused, type Case, type Comparison, type Pace } from './measure.js';
+import { casesOf, Disturbed, Refused, undisturbed, type Case, type Comparison, type Pace } from './measure.js';
 import { PipelinedSocket, storeAll } from './pipelined-socket.js';
 import { openClient, RawClient } from './raw-client.js';
 
@@ -272,9 +272,12 @@ export class Competitors {
       for (const name of names) {
         const competitor = this.#competitor(name);
         if (fill) await Promise.all(chunk.map((id) => competitor.fill?.(id, rows.get(id)!) ?? competitor.get(id)));
-        const sent = competitor.statements?.();
-        const answers = await Promise.all(chunk.map((id) => competitor.get(id)));
-        if (competitor.statements?.() !== sent) throw new Refused(`No ratio, because warm lookups of '${name}' sent SQL.`);
+        const answers = await undisturbed(async () => {
+          const sent = competitor.statements?.();
+          const found = await Promise.all(chunk.map((id) => competitor.get(id)));
+          if (competitor.statements?.() !== sent) throw new Disturbed(`No ratio, because warm lookups of '${name}' sent SQL.`);
+          return found;
+        });
         for (const [at, id] of chunk.entries()) {
           if (isDeepStrictEqual(asJson(answers[at]), asJson(rows.get(id)))) continue;
           throw new Refused(`No ratio, because '${name}' gave a wrong answer for row ${String(id)} of ${this.#subject.name}.`);

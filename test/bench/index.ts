@@ -8,8 +8,9 @@
  *   -- --write             writes the README's tables and docs/benchmark.md; not with --quick or --only
  *
  * All cases run in one process, in turn, but for those with several processes. Answers are compared before anything is timed and again
- * after every slice; a wrong one, SQL in a warm run, or a memcached server that is not fresh ends the
- * run without ratios, and a ratio whose rounds lie too far apart is not printed. The raw client is the
+ * after every slice; a wrong one, or a memcached server that is not fresh, ends the run without ratios. A
+ * slice with SQL in a warm run is repeated; where that happens too often, the lines of that case are left
+ * out. A ratio whose rounds lie too far apart is not printed. The raw client is the
  * `memcached` package with its own settings but for one (`raw-client.ts`), `get` and `JSON.parse`.
  * What is compared is in `competitors.ts`: -- --only competitors. Settings with more servers, processes
  * or rows are in `settings.ts`: -- --only settings.
@@ -18,7 +19,7 @@ import { parseArgs } from 'node:util';
 import { Competitors, tableComparisons } from './competitors.js';
 import type { Counts } from './counts.js';
 import { familyComparisons, openFamily } from './family.js';
-import { casesOf, measure, median, Refused, type Case, type Comparison, type Measured } from './measure.js';
+import { casesOf, measure, median, Refused, type Case, type Comparison, type LeftOut, type Measured } from './measure.js';
 import { MemcachedStats } from './memcached-stats.js';
 import { writePages } from './pages.js';
 import { openPlaces } from './places.js';
@@ -126,9 +127,14 @@ async function main(mysql: string, memcached: readonly string[]): Promise<void> 
     ];
     const measured: Measured[] = [];
     const resources: Resources[] = [];
+    const leftOut: LeftOut[] = [];
+    const leaveOut = (one: LeftOut): void => {
+      leftOut.push(one);
+      say(`left out: ${one.reason}`);
+    };
     const measureAll = async (all: readonly Case[]): Promise<void> => {
       const began = performance.now();
-      const found = await measure(all, plan);
+      const found = await measure(all, plan, leaveOut);
       const timed = performance.now();
       resources.push(...(await meter(all, plan, found, () => stats.traffic())));
       measured.push(...found);
@@ -143,7 +149,7 @@ async function main(mysql: string, memcached: readonly string[]): Promise<void> 
       const inProcess = settingBench.cases();
       if (inProcess.length > 0) await measureAll(inProcess);
       const began = performance.now();
-      measured.push(...(await settingBench.measureApart(settings, apart)));
+      measured.push(...(await settingBench.measureApart(settings, apart, leaveOut)));
       say(`several processes: ${secondsOf(performance.now() - began)}`);
     }
     const result: Result = {
@@ -156,6 +162,7 @@ async function main(mysql: string, memcached: readonly string[]): Promise<void> 
       competitors: linesOf(table, measured, counts),
       settings: wantedSettings.map((setting) => ({ name: setting.name, base: setting.base, lines: linesOf(settingComparisons([setting]), measured, counts) })),
       resources,
+      leftOut,
       counts,
       bytes: await readBench?.bytes(),
       microseconds: Object.fromEntries(measured.map(({ name, quantities }) => [name, median(quantities.time.flat())])),

@@ -57,7 +57,35 @@ export interface Measured {
 
 /** Why no ratio is printed. */
 export class Refused extends Error {
-  override readonly name = 'Refused';
+  override readonly name: string = 'Refused';
+}
+
+/**
+ * A slice did what it is not compared for, such as SQL in a warm run: on a busy machine a deadline was
+ * missed. Such a slice is repeated.
+ */
+export class Disturbed extends Refused {
+  override readonly name = 'Disturbed';
+}
+
+/** How many slices of a case may be repeated before the case is left out. */
+export const mostRepeats = 20;
+
+/** Repeats what was disturbed, a few times. @throws Disturbed when it is disturbed each time */
+export async function undisturbed<T>(work: () => Promise<T>): Promise<T> {
+  for (let repeats = 0; ; repeats += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof Disturbed) || repeats === mostRepeats) throw error;
+    }
+  }
+}
+
+/** A case that was disturbed too often, so that nothing is said about it. */
+export interface LeftOut {
+  readonly name: string;
+  readonly reason: string;
 }
 
 /** Median, quartiles and range of the ratios of the rounds. */
@@ -78,31 +106,51 @@ export interface Plan {
   readonly warmUp: number;
 }
 
-/** More operations than a case can be asked for under a plan. */
-export const operationsOf = ({ rounds, turns, warmUp }: Plan, slice: number): number => (rounds + warmUp) * turns * slice;
+/** More operations than a case can be asked for under a plan, its repeated slices included. */
+export const operationsOf = ({ rounds, turns, warmUp }: Plan, slice: number): number => ((rounds + warmUp) * turns + mostRepeats) * slice;
 
 /**
  * Measures the cases in turn, in small slices, so that whatever else the machine does hits all of
  * them alike. The order changes from turn to turn, so that none always follows the same other one.
- * @throws Refused when a case gave a wrong answer
+ * @param leaveOut is told of each case that was disturbed too often; the others go on
+ * @throws Refused when a case gave a wrong answer, or was disturbed too often and nobody is told
  */
-export async function measure(cases: readonly Case[], plan: Plan): Promise<Measured[]> {
+export async function measure(cases: readonly Case[], plan: Plan, leaveOut?: (one: LeftOut) => void): Promise<Measured[]> {
   const next = new Map<Case, number>();
+  const repeats = new Map<Case, number>();
   const rounds = new Map<Case, Slice[][]>(cases.map((one) => [one, []]));
+  /** Repeats a disturbed slice; undefined where that happened too often. */
+  const sample = async (one: Case): Promise<Slice | undefined> => {
+    for (;;) {
+      const first = next.get(one) ?? 0;
+      next.set(one, first + one.operations);
+      try {
+        return await sliceOf(one, first);
+      } catch (error) {
+        if (!(error instanceof Disturbed)) throw error;
+        const repeated = repeats.get(one) ?? 0;
+        repeats.set(one, repeated + 1);
+        if (repeated < mostRepeats) continue;
+        if (leaveOut === undefined) throw error;
+        leaveOut({ name: one.name, reason: error.message });
+        return undefined;
+      }
+    }
+  };
   for (let round = -plan.warmUp; round < plan.rounds; round += 1) {
-    const samples = new Map<Case, Slice[]>(cases.map((one) => [one, []]));
+    const samples = new Map<Case, Slice[]>(Array.from(rounds.keys(), (one) => [one, []]));
     for (let turn = 0; turn < plan.turns; turn += 1) {
       for (const one of shuffled(cases)) {
-        if (!isDue(one, round, turn)) continue;
-        const first = next.get(one) ?? 0;
-        next.set(one, first + one.operations);
-        samples.get(one)!.push(await sliceOf(one, first));
+        if (!rounds.has(one) || !isDue(one, round, turn)) continue;
+        const slice = await sample(one);
+        if (slice === undefined) rounds.delete(one);
+        else samples.get(one)!.push(slice);
       }
     }
     if (round < 0) continue;
-    for (const one of cases) if (isDue(one, round, 0)) rounds.get(one)!.push(samples.get(one)!);
+    for (const [one, found] of rounds) if (isDue(one, round, 0)) found.push(samples.get(one)!);
   }
-  return cases.map((one) => {
+  return Array.from(rounds.keys(), (one) => {
     const by = (quantity: Quantity): number[][] => rounds.get(one)!.map((turns) => turns.map((slice) => slice[quantity]));
     return {
       name: one.name,
@@ -208,13 +256,21 @@ export async function runSlice(
   }
 }
 
-/** @throws Refused when the slice did what it must not, or an answer is wrong */
+/** @throws Refused when an answer is wrong; Disturbed when they are right and the slice did what it must not */
 export function verify(one: Case, answers: readonly unknown[], first: number): void {
+  const because = (error: unknown): [string, { cause: unknown }] => [
+    `No ratio, because '${one.name}' did not do what it is compared for: ${messageOf(error)}`,
+    { cause: error },
+  ];
   try {
-    one.after?.();
     for (const [i, answer] of answers.entries()) one.check(answer, first + i);
   } catch (error) {
-    throw new Refused(`No ratio, because '${one.name}' did not do what it is compared for: ${messageOf(error)}`, { cause: error });
+    throw new Refused(...because(error));
+  }
+  try {
+    one.after?.();
+  } catch (error) {
+    throw new Disturbed(...because(error));
   }
 }
 

@@ -4,7 +4,7 @@ import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { caseOf, comparedPackages, competitors, concurrencies, inTable, tableLine } from './competitors.js';
 import type { Counts } from './counts.js';
-import { ratioOf, relativeRatio, tooWide, type Comparison, type Measured, type Ratio } from './measure.js';
+import { ratioOf, relativeRatio, tooWide, type Comparison, type LeftOut, type Measured, type Ratio } from './measure.js';
 import type { Bytes } from './reads.js';
 import type { Resources } from './resources.js';
 import { settingColumns, settingLine, type SettingColumn } from './settings.js';
@@ -48,6 +48,8 @@ export interface Result {
   /** The table of settings: the lines of each by their names. */
   readonly settings: readonly { readonly name: string; readonly base: string | undefined; readonly lines: readonly Line[] }[];
   readonly resources: readonly Resources[];
+  /** Cases that were disturbed too often. The lines that need them are missing. */
+  readonly leftOut: readonly LeftOut[];
   readonly counts: readonly Counts[];
   readonly bytes: Bytes | undefined;
   /** Microseconds an operation, on this machine at this time. */
@@ -280,9 +282,12 @@ function markdownTable([head, ...rows]: Cells): string[] {
 }
 
 /** Which ratios are not printed, and why. */
-function refusals({ ratios, competitors: lines, settings }: Result): string[] {
+function refusals({ ratios, competitors: lines, settings, leftOut }: Result): string[] {
   const refused = [...ratios, ...lines, ...settings.flatMap((one) => one.lines)].filter((line) => line.refused !== undefined);
-  return refused.length === 0 ? [] : ['No ratio, because the rounds lie too far apart:', ...refused.map((line) => `- ${line.name}: ${line.refused!}`), ''];
+  return [
+    ...(refused.length === 0 ? [] : ['No ratio, because the rounds lie too far apart:', ...refused.map((line) => `- ${line.name}: ${line.refused!}`), '']),
+    ...(leftOut.length === 0 ? [] : ['Left out, with every line that needs it:', ...leftOut.map(({ name, reason }) => `- ${name}: ${reason}`), '']),
+  ];
 }
 
 /** A figure in three digits, none where nothing was measured. */

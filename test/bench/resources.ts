@@ -2,7 +2,7 @@
 import { monitorEventLoopDelay, PerformanceObserver, type IntervalHistogram } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Traffic } from './memcached-stats.js';
-import { median, operationsOf, runSlice, verify, type Case, type Measured, type Plan } from './measure.js';
+import { Disturbed, median, mostRepeats, operationsOf, runSlice, verify, type Case, type Measured, type Plan } from './measure.js';
 
 /** Of one case. */
 export interface Resources {
@@ -72,8 +72,10 @@ export async function meter(
   observer.observe({ entryTypes: ['gc'] });
   const metered: Metered[] = [];
   for (const one of cases) {
-    const { quantities } = measured.find(({ name }) => name === one.name)!;
-    metered.push(await meterCase(one, operationsOf(plan, one.operations), median(quantities.cpu.flat()), plan.milliseconds, traffic, collect));
+    const timed = measured.find(({ name }) => name === one.name);
+    if (timed === undefined) continue;
+    const found = await meterCase(one, operationsOf(plan, one.operations), median(timed.quantities.cpu.flat()), plan.milliseconds, traffic, collect);
+    if (found !== undefined) metered.push(found);
   }
   // Collections are reported a little later.
   await sleep(50);
@@ -98,7 +100,7 @@ async function meterCase(
   milliseconds: number,
   traffic: () => Promise<Traffic>,
   collect: () => void,
-): Promise<Metered> {
+): Promise<Metered | undefined> {
   const delays = monitorEventLoopDelay({ resolution });
   const windows: Window[] = [];
   const sum = { commands: 0, bytesTo: 0, bytesFrom: 0 };
@@ -106,13 +108,22 @@ async function meterCase(
   const heapBefore = process.memoryUsage().heapUsed;
   const began = performance.now();
   let spent = 0;
-  while (windows.length < mostSlices && spent < milliseconds && performance.now() - began < patience * milliseconds) {
-    const { used, ...window } = await meterSlice(one, firstOperation + windows.length * one.operations, delays, traffic);
+  let tried = 0;
+  while (tried < mostSlices && spent < milliseconds && (performance.now() - began < patience * milliseconds || windows.length === 0)) {
+    const slice = await meterSlice(one, firstOperation + tried * one.operations, delays, traffic).catch((error: unknown) => {
+      if (error instanceof Disturbed) return undefined;
+      throw error;
+    });
+    tried += 1;
+    if (slice === undefined && tried - windows.length > mostRepeats) break;
+    if (slice === undefined) continue;
+    const { used, ...window } = slice;
     for (const name of ['commands', 'bytesTo', 'bytesFrom'] as const) sum[name] += used[name];
     windows.push(window);
     spent += window.ended - window.began;
   }
   collect();
+  if (windows.length === 0) return undefined;
   const operations = windows.length * one.operations;
   return {
     case: one.name,

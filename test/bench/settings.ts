@@ -1,11 +1,10 @@
 /** The same lookup where there is more of something: memcached servers, processes, rows in the cache. */
-import assert from 'node:assert/strict';
 import { startMemcached, type MemcachedProcess } from '../support/memcached-process.js';
 import { caseOf, Competitors, type CompetitorName } from './competitors.js';
 import { itemSubject, nameOf, openGround, type Ground } from './growth/ground.js';
 import { readTogether } from './growth/processes.js';
 import { startWorker, type Worker } from './growth/worker.js';
-import { casesOf, Refused, type Case, type Comparison, type Measured } from './measure.js';
+import { casesOf, Disturbed, Refused, type Case, type Comparison, type LeftOut, type Measured } from './measure.js';
 import { statsOf } from './memcached-stats.js';
 
 /** One setting. It differs from its base in one thing. */
@@ -178,7 +177,7 @@ export class SettingBench {
   }
 
   /** Measures the settings that have processes of their own, competitor by competitor in turn. */
-  async measureApart(settings: readonly Setting[], plan: ApartPlan): Promise<Measured[]> {
+  async measureApart(settings: readonly Setting[], plan: ApartPlan, leaveOut: (one: LeftOut) => void): Promise<Measured[]> {
     const apart = settings.flatMap((setting) => (setting.processes === undefined ? [] : [{ ...setting, processes: setting.processes }]));
     const [first] = apart;
     if (first === undefined) return [];
@@ -189,7 +188,7 @@ export class SettingBench {
       for (let started = 0; started < Math.max(...apart.map(({ processes }) => processes)); started += 1) workers.push(await startWorker(task));
       // Until every process has compiled it for speed; a statement is made of much more code.
       for (const by of names) await readTogether(workers, { do: 'read', by, milliseconds: plan.warmUp * (by === 'findOne id' ? 4 : 1) });
-      const turns = names.flatMap((by) =>
+      let turns = names.flatMap((by) =>
         apart.map((setting) => ({ by, setting, time: [] as number[][], cpu: [] as number[][] })),
       );
       for (let round = 0; round < plan.rounds; round += 1) {
@@ -199,10 +198,17 @@ export class SettingBench {
         }
         for (let turn = 0; turn < plan.turns; turn += 1) {
           // Forth in one turn and back in the next.
-          for (const { by, setting, time, cpu } of turn % 2 === 0 ? turns : [...turns].reverse()) {
-            const together = await readTogether(workers.slice(0, setting.processes), { do: 'read', by, milliseconds: plan.milliseconds });
-            time.at(-1)!.push(1e6 / together.perSecond);
-            cpu.at(-1)!.push(together.cpu);
+          for (const one of turn % 2 === 0 ? turns : [...turns].reverse()) {
+            const { by, setting, time, cpu } = one;
+            try {
+              const together = await readTogether(workers.slice(0, setting.processes), { do: 'read', by, milliseconds: plan.milliseconds });
+              time.at(-1)!.push(1e6 / together.perSecond);
+              cpu.at(-1)!.push(together.cpu);
+            } catch (error) {
+              if (!(error instanceof Disturbed)) throw error;
+              turns = turns.filter((other) => other !== one);
+              leaveOut({ name: caseIn(by, setting.name), reason: error.message });
+            }
           }
         }
       }
@@ -212,9 +218,6 @@ export class SettingBench {
         // A process does not note each of its lookups.
         quantities: { time, cpu, p99: time.map((of) => of.map(() => NaN)) },
       }));
-    } catch (error) {
-      if (error instanceof assert.AssertionError) throw new Refused(`No ratio of several processes, because ${error.message}.`, { cause: error });
-      throw error;
     } finally {
       await Promise.all(workers.map((worker) => worker.stop()));
     }

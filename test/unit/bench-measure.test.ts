@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { notFresh, numberOf, parseStats } from '../bench/memcached-stats.js';
-import { measure, percentile99, ratioOf, Refused, relativeRatio, tooWide, type Case, type Measured } from '../bench/measure.js';
+import { measure, mostRepeats, operationsOf, percentile99, ratioOf, Refused, relativeRatio, tooWide, type Case, type LeftOut, type Measured } from '../bench/measure.js';
 import { linesOf, refusalOf } from '../bench/report.js';
 
 const measuredAs = (name: string, time: readonly (readonly number[])[], rest: Partial<Measured['quantities']> = {}): Measured => ({
@@ -126,11 +126,47 @@ describe('measuring', () => {
     });
   });
 
-  it('ends at a slice that did what it must not', async () => {
-    const after = (): void => {
-      throw new Error('a warm run sent SQL');
+  const disturbed = (times: number): (() => void) => {
+    let left = times;
+    return () => {
+      left -= 1;
+      if (left >= 0) throw new Error('a warm run sent SQL');
     };
-    await assert.rejects(measure([caseOf({ after })], plan), /'some competitor'.*a warm run sent SQL/);
+  };
+
+  it('repeats a slice that did what it must not, with operations of its own', async () => {
+    const seen: number[] = [];
+    const [quiet] = await measure([caseOf({})], plan);
+    const [measured] = await measure([caseOf({ after: disturbed(mostRepeats), run: (at) => seen.push(at) })], plan, ({ name }) => assert.fail(name));
+    assert.equal(measured?.quantities.time.flat().length, quiet?.quantities.time.flat().length);
+    assert.equal(new Set(seen).size, seen.length);
+    assert.ok(Math.max(...seen) < operationsOf(plan, caseOf({}).operations));
+  });
+
+  it('leaves out a case that is disturbed again and again, says so, and measures the others', async () => {
+    const leftOut: LeftOut[] = [];
+    const cases = [caseOf({}), caseOf({ name: 'disturbed', after: disturbed(mostRepeats + 1) })];
+    const measured = await measure(cases, plan, (one) => leftOut.push(one));
+    assert.deepEqual(measured.map(({ name }) => name), ['some competitor']);
+    assert.deepEqual(leftOut.map(({ name }) => name), ['disturbed']);
+    assert.match(leftOut[0]?.reason ?? '', /'disturbed'.*a warm run sent SQL/);
+    const comparison = { name: 'a line', of: ['disturbed', 'some competitor'], says: 'times the time' } as const;
+    assert.deepEqual(linesOf([comparison], measured, []), []);
+  });
+
+  it('ends at a case that is disturbed too often where nobody is told', async () => {
+    await assert.rejects(measure([caseOf({ after: disturbed(Infinity) })], plan), /'some competitor'.*a warm run sent SQL/);
+  });
+
+  it('does not repeat a wrong answer', async () => {
+    let runs = 0;
+    const run = (at: number): number => {
+      runs += 1;
+      return at;
+    };
+    const check = (): void => assert.fail('wrong');
+    await assert.rejects(measure([caseOf({ run, check })], plan, () => assert.fail('left out')), Refused);
+    assert.equal(runs, caseOf({}).operations);
   });
 
   it('ends at an operation that fails, with its error', async () => {

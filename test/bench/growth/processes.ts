@@ -1,6 +1,6 @@
 /** Processes that read at the same time, and what a process keeps after many lookups. */
 import assert from 'node:assert/strict';
-import { median, ratioOfRounds, tooWide, type Ratio, type Rounds } from '../measure.js';
+import { Disturbed, median, ratioOfRounds, tooWide, undisturbed, type Ratio, type Rounds } from '../measure.js';
 import { statsOf } from '../memcached-stats.js';
 import { range } from '../places.js';
 import { startWorker, type Order, type Report, type Task, type Worker } from './worker.js';
@@ -23,14 +23,17 @@ export interface Together {
 /**
  * Has all of them read at the same time.
  * @returns the lookups of all together, how many in a second, and the processor time of each in microseconds
- * @throws AssertionError if they sent SQL
+ * @throws Disturbed if they sent SQL each time that they were asked
  */
 export async function readTogether(
   workers: readonly Worker[],
   order: Order & { readonly do: 'read' },
 ): Promise<{ readonly lookups: number; readonly perSecond: number; readonly cpu: number }> {
-  const reports = await Promise.all(workers.map((worker) => worker.tell(order)));
-  assert.ok(reports.every(({ sql }) => sql === 0), 'warm lookups sent SQL');
+  const reports = await undisturbed(async () => {
+    const told = await Promise.all(workers.map((worker) => worker.tell(order)));
+    if (!told.every(({ sql }) => sql === 0)) throw new Disturbed('No ratio of several processes, because warm lookups sent SQL.');
+    return told;
+  });
   const sum = (of: (report: Report) => number): number => reports.reduce((total, report) => total + of(report), 0);
   const lookups = sum((report) => report.lookups);
   return { lookups, perSecond: sum((report) => (report.lookups * 1000) / report.milliseconds), cpu: sum(({ cpu }) => cpu) / lookups };
