@@ -167,8 +167,9 @@ export class StoreClosedError extends StoreError {
 }
 
 /**
- * With `onStoreFailure: 'strict'`: the write was refused before it reached the database, because
- * the entries that it changes could not be marked in the store. `cause` is the store's error.
+ * With `onStoreFailure: 'strict'`: the write was refused before it reached the database, because the entries
+ * that it changes could not be marked in the store; or an invalidation by hand was not delivered. `cause` is
+ * the store's error.
  */
 export class InvalidationFailedError extends FlashError {
   readonly code = 'FLASH_INVALIDATION_FAILED';

@@ -136,12 +136,18 @@ function serverPlace(sequelize: Sequelize): Place {
 }
 
 function whyUnknown(sequelize: Sequelize, given: Fields, host: string, write: unknown): string | undefined {
-  if (sequelize.hasHook('beforeConnect')) return 'its hook beforeConnect can change where it connects to';
+  if (hasConnectHook(sequelize)) return 'its hook beforeConnect can change where it connects to';
   if (given.stream != null) return `its 'dialectOptions.stream' makes the connection`;
   if (typeof write === 'function') return `its 'replication.write' is a function`;
   const statements = [given.initSql].flat().filter((statement) => typeof statement === 'string');
   if (statements.some((statement) => /(?:^|;)\s*use\b/i.test(statement))) return `its 'dialectOptions.initSql' chooses another database`;
   return routesByUser.test(host) ? `at ${host} the user's name chooses the database` : undefined;
+}
+
+/** `hasHook` throws where the program has taken `options.hooks` away. */
+function hasConnectHook(sequelize: Sequelize): boolean {
+  const hooks: unknown = (sequelize as unknown as { readonly options: { readonly hooks?: { readonly beforeConnect?: unknown } | null } }).options.hooks?.beforeConnect;
+  return Array.isArray(hooks) ? hooks.length > 0 : hooks != null;
 }
 
 /** Fills in what a URI in `dialectOptions.uri` says, as the driver mysql2 does. Other options go first. */

@@ -25,10 +25,12 @@ import type {
   CacheQuery,
   CacheStats,
   FilterSpec,
+  InvalidationResult,
   KeySpec,
   ModelCacheStats,
   PrefetchOptions,
   ReadOptions,
+  RowsInvalidationResult,
 } from './types.js';
 
 /** Parameters of a lookup as they come in; `resolveLookup` checks them. */
@@ -137,11 +139,10 @@ export class Manager {
     return cache.keyFor(values);
   }
 
-  async invalidate(instanceOrKey: Parameters): Promise<void> {
+  async invalidate(instanceOrKey: Parameters): Promise<InvalidationResult> {
     const { registry, bound } = this.#bound();
     if (instanceOrKey instanceof Model && isInstanceOf(instanceOrKey, bound.cached.model)) {
-      await registry.invalidateInstance(bound, instanceOrKey);
-      return;
+      return registry.byHand.instance(bound, instanceOrKey);
     }
     if (instanceOrKey instanceof Model && !bound.simple.some(({ fields }) => fields.some(({ takesInstances }) => takesInstances))) {
       throw new WrongModelError(
@@ -149,10 +150,10 @@ export class Manager {
       );
     }
     const { cache, values } = this.#resolve(instanceOrKey);
-    await registry.invalidateKey(bound, cache, values);
+    return registry.byHand.key(bound, cache, values);
   }
 
-  async invalidateWhere(where: WhereOptions): Promise<number> {
+  async invalidateWhere(where: WhereOptions): Promise<RowsInvalidationResult> {
     const { registry, bound } = this.#bound();
     const given: unknown = where;
     if (typeof given !== 'object' || given === null) {
@@ -160,12 +161,12 @@ export class Manager {
         `${this.#model.name}.cache.invalidateWhere takes a condition, as 'where' of findAll; received ${show(given)}. For everything of the model use clear().`,
       );
     }
-    return registry.invalidateWhere(bound, where);
+    return registry.byHand.where(bound, where);
   }
 
-  async clear(): Promise<void> {
+  async clear(): Promise<InvalidationResult> {
     const { registry, bound } = this.#bound();
-    await registry.invalidateTable(bound);
+    return registry.byHand.table(bound);
   }
 
   stats(): ModelCacheStats {
@@ -254,9 +255,9 @@ const takesModel = (cache: BoundCache, model: ModelStatic<Model>): boolean =>
  * what is computed has changed, or the data behind the cache's back. A class whose entries are rows
  * (an `InstanceCache` without `getInstance`, `include` or `invalidation`) shares them with its model,
  * which is void as a whole then.
- * @throws CacheNotRegisteredError, CacheNotSetUpError
+ * @throws CacheNotRegisteredError, CacheNotSetUpError, and InvalidationFailedError with `onStoreFailure: 'strict'`
  */
-export async function bumpVersion(target: ModelStatic<Model> | CacheClass): Promise<void> {
+export async function bumpVersion(target: ModelStatic<Model> | CacheClass): Promise<InvalidationResult> {
   const given: unknown = target;
   if (typeof given !== 'function') {
     throw new InvalidOptionError(`bumpVersion takes a model or a cache class; received ${show(given)}.`);
@@ -266,8 +267,7 @@ export async function bumpVersion(target: ModelStatic<Model> | CacheClass): Prom
       throw new InvalidOptionError(`bumpVersion takes a model or a cache class; received ${show(given)}.`);
     }
     const registry = registryOfClass(target as CacheClass);
-    await registry.invalidateCache(registry.ofClass(target as CacheClass));
-    return;
+    return registry.byHand.cache(registry.ofClass(target as CacheClass));
   }
   const model = target as ModelStatic<Model>;
   const registry = registryOf(model);
@@ -279,7 +279,7 @@ export async function bumpVersion(target: ModelStatic<Model> | CacheClass): Prom
     }
     throw new CacheNotRegisteredError(`Nothing of model ${model.name} is cached, so there is no version to bump. Declare its caches with withCache(${model.name}, …).`);
   }
-  await registry.invalidateTable(bound);
+  return registry.byHand.table(bound);
 }
 
 const managers = new WeakMap<AnyClass, Manager>();

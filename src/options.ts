@@ -7,6 +7,9 @@ import type { Store } from './stores/store.js';
  * - `'available'`: the write goes on; the invalidation is retried until it is delivered, and an
  *   event says so. Until then another process can read the old value, if the store answers it.
  * - `'strict'`: the write is refused with `InvalidationFailedError` before it reaches the database.
+ *
+ * Invalidations by hand (`invalidate`, `invalidateWhere`, `clear`, `bumpVersion`) that could not be delivered
+ * resolve to `{ delivered: false }`, or reject with the same error. They are retried in both cases.
  */
 export type OnStoreFailure = 'available' | 'strict';
 

@@ -365,23 +365,41 @@ export interface CacheManager<M extends Model, S = never, G extends string = nev
   prefetch<T extends M>(instances: readonly T[], foreignKeys: readonly A[], options?: PrefetchOptions): Promise<readonly T[]>;
   /** The store key of a lookup, for debugging. */
   getKey(key: KeyLookup<M, S, G>): string;
-  /** Voids everything that is cached of this row. */
-  invalidate(instance: M): Promise<void>;
+  /**
+   * Voids everything that is cached of this row.
+   * @throws InvalidationFailedError with `onStoreFailure: 'strict'`, as the next three methods do
+   */
+  invalidate(instance: M): Promise<InvalidationResult>;
   /** Voids what is cached under these key values. */
-  invalidate(params: KeyParams<M, S, G>): Promise<void>;
+  invalidate(params: KeyParams<M, S, G>): Promise<InvalidationResult>;
   /**
    * Voids what is cached of the rows that match a condition now, in batches and without loading whole
    * rows: for rows that another program changed. What depends on the values that they had before is
    * not known, so results (counts, `getResult`, `getInstance`) of the model are void altogether.
-   * @returns how many rows
    */
-  invalidateWhere(where: WhereOptions<Attributes<M>>): Promise<number>;
+  invalidateWhere(where: WhereOptions<Attributes<M>>): Promise<RowsInvalidationResult>;
   /** Voids everything that is cached of the model's table, in every process. */
-  clear(): Promise<void>;
+  clear(): Promise<InvalidationResult>;
   /** What was counted in this process, by the name of the cache class. */
   stats(): ModelCacheStats;
   /** The model's own "not found" error, for `instanceof`. */
   readonly DoesNotExist: typeof DoesNotExist;
+}
+
+/** What came of an invalidation that the program asked for. */
+export interface InvalidationResult {
+  /**
+   * Whether the store has it, for all processes. If not, it is retried until it is delivered, and `cause` is
+   * the store's error; other processes can read the old values until then.
+   */
+  readonly delivered: boolean;
+  readonly cause?: unknown;
+}
+
+/** What came of an invalidation by a condition. */
+export interface RowsInvalidationResult extends InvalidationResult {
+  /** How many rows matched. */
+  readonly rows: number;
 }
 
 /** What one cache class did in this process since set-up. */

@@ -5,15 +5,14 @@
  * lookup or write that follows.
  */
 import { LRUCache } from 'lru-cache';
-import { Model, Op, type ModelStatic, type Sequelize, type Transaction, type WhereOptions } from 'sequelize';
+import { Model, type ModelStatic, type Sequelize, type Transaction } from 'sequelize';
 import { atMost } from '../at-most.js';
 import { CacheNotRegisteredError, CacheNotSetUpError, InvalidCacheClassError, InvalidOptionError, UnsavedInstanceError, WrongModelError } from '../errors.js';
-import type { Affected, Target } from '../coherence/affected.js';
 import { publish, type BypassReason } from '../events.js';
 import type { KeySpace } from '../entries/keys.js';
 import type { Canonical } from '../entries/key-types.js';
-import { canonicalValues, tableName } from '../models/cached-model.js';
-import { findByKeys, firstSelect, readOptions } from '../models/finder.js';
+import { tableName } from '../models/cached-model.js';
+import { firstSelect } from '../models/finder.js';
 import { ownValues } from '../models/hydrate.js';
 import { hasFindHooks } from '../models/select.js';
 import { show, type ResolvedOptions } from '../options.js';
@@ -24,6 +23,7 @@ import { Bindings, cachedGetters, getterOf, type Answerer, type BoundModel, type
 import { attach, preparedInclude, type Chain } from './chains.js';
 import { declarationCount, doesNotExistOf } from './declarations.js';
 import { isInstanceOf } from './instances.js';
+import { InvalidationByHand, type Voider } from './invalidation-by-hand.js';
 import { follow, NotInCache, type Step } from './relations.js';
 
 export type { Answerer, BoundModel } from './binding.js';
@@ -44,19 +44,11 @@ export interface Reader<P extends AheadPage = AheadPage> {
   page(keys: ReadonlySet<string>, epochs: ReadonlyMap<string, string | undefined>): Promise<P>;
 }
 
-/** Voids entries; the coherence. */
-export interface Voider {
-  invalidate(affected: Affected): Promise<void>;
-}
-
 const registries = new WeakMap<Sequelize, Registry>();
 const boundTo = new WeakMap<CacheClass, Set<Registry>>();
 
 /** A chain's hint names so many keys, on average, before it takes the room of others. */
 const keysPerHint = 20;
-
-/** How many rows `invalidateWhere` reads at a time. */
-const batchOfRows = 1000;
 
 /** The bound models of one Sequelize instance. */
 export class Registry {
@@ -70,18 +62,21 @@ export class Registry {
   readonly #chainHints: LRUCache<string, AheadPage>;
   #disposed = false;
   readonly #recomputing = new Set<Promise<void>>();
+  /** What the program voids by hand. */
+  readonly byHand: InvalidationByHand;
 
   constructor(
     readonly sequelize: Sequelize,
     private readonly keys: KeySpace,
     private readonly options: ResolvedOptions,
     private readonly reader: Reader,
-    private readonly voider: Voider,
+    voider: Voider,
     /** Gives a model its `cache`, if it has not kept it. */
     private readonly restoreCache: (model: ModelStatic<Model>) => void,
   ) {
     // Bounded by the number of keys.
     this.#chainHints = new LRUCache({ maxSize: options.maxHints * keysPerHint, sizeCalculation: ({ wanted }) => wanted.size + 1 });
+    this.byHand = new InvalidationByHand(this, reader, voider, options.onStoreFailure);
     this.#bindings = this.#bound([], false);
     registries.set(sequelize, this);
   }
@@ -325,111 +320,6 @@ export class Registry {
     }
   }
 
-  async #void(affected: Affected): Promise<void> {
-    const whole = [...this].filter(({ cached }) => affected.has(cached.tableKeys.generation));
-    for (const { all } of whole) for (const { counters } of all) counters.noteWide('requested');
-    publish('invalidate', () => ({
-      keys: [...affected.keys()],
-      wide: whole.map(({ cached }) => ({ table: cached.table, statement: 'MANUAL', reason: 'requested' as const })),
-    }));
-    await this.voider.invalidate(affected);
-    noteWrite(this);
-  }
-
-  /** Voids everything that is cached of a model's table. */
-  async invalidateTable({ cached, timed }: BoundModel): Promise<void> {
-    const own = timed.flatMap(({ stamps }) => stamps.map((key) => [key as string, cached.tableKeys] as const));
-    await this.#void(new Map([[cached.tableKeys.generation, cached.tableKeys], ...own]));
-  }
-
-  /** Voids everything that a cache class has cached. */
-  async invalidateCache(cache: Answerer): Promise<void> {
-    const { tableKeys } = cache.model;
-    // A cache of rows shares their entries with all caches of the model, and a chain those of others.
-    const key = cache.kind === 'list' ? cache.stamps[1] : cache.kind === 'result' ? (cache.stamps.at(-1) as string) : tableKeys.generation;
-    await this.#void(new Map([[key, tableKeys]]));
-  }
-
-  /** Voids what is cached of the rows that match a condition now. Resolves to their number. */
-  async invalidateWhere({ cached, all, timed }: BoundModel, where: WhereOptions): Promise<number> {
-    if (typeof where !== 'object' || (where as unknown) === null) {
-      throw new InvalidOptionError(`${cached.name}.cache.invalidateWhere takes a condition, as findAll's 'where'; received ${show(where)}. For the whole table use clear().`);
-    }
-    const every = [...all, ...timed];
-    const names = [...new Set([...cached.primaryKey, ...every.flatMap(({ columns }) => columns)].map(({ name }) => name))];
-    const order = cached.primaryKey.map(({ name }) => name);
-    let count = 0;
-    let after: WhereOptions | undefined;
-    for (;;) {
-      const rows = (await cached.model.unscoped().findAll({
-        ...readOptions,
-        attributes: names,
-        where: after === undefined ? where : { [Op.and]: [where, after] },
-        order,
-        limit: batchOfRows,
-        paranoid: false,
-        raw: true,
-        hooks: false,
-      } as object)) as unknown as readonly Readonly<Record<string, unknown>>[];
-      const affected = new Map<string, Target>();
-      for (const row of rows) {
-        for (const cache of every) {
-          const values = canonicalValues(cache.columns, ({ name }) => row[name]);
-          if (values === undefined) affected.set(cache.stamps.at(-1) as string, cached.tableKeys);
-          else affected.set(cache.keyFor(values), cached.tableKeys);
-        }
-      }
-      // What results depended on before is not known.
-      if (count === 0) for (const { kind, stamps } of every) if (kind === 'result') affected.set(stamps.at(-1) as string, cached.tableKeys);
-      await this.#void(affected);
-      count += rows.length;
-      const last = rows.at(-1);
-      if (last === undefined || rows.length < batchOfRows) return count;
-      after = beyond(order, last);
-    }
-  }
-
-  /** Voids what is cached of the row that an instance stands for, under the key values that it holds. */
-  async invalidateInstance({ cached, all, timed }: BoundModel, instance: Model): Promise<void> {
-    const primaryKey = cached.keyValues(instance, cached.primaryKey);
-    if (instance.isNewRecord || primaryKey === undefined) {
-      throw new UnsavedInstanceError(
-        `${cached.name}.cache.invalidate was given an instance that ${instance.isNewRecord ? 'is not saved yet' : 'was loaded without its primary key'}. Pass a saved one, or key values.`,
-      );
-    }
-    const affected = new Map<string, Target>();
-    for (const cache of [...all, ...timed]) {
-      const values = cached.keyValues(instance, cache.columns);
-      if (values !== undefined) affected.set(cache.keyFor(values), cached.tableKeys);
-      // Which of its results depend on the row is not known.
-      else if (cache.kind !== 'simple') affected.set(cache.stamps.at(-1) as string, cached.tableKeys);
-    }
-    await this.#void(affected);
-  }
-
-  /** Voids what is cached under key values, and the row that they lead to. */
-  async invalidateKey({ cached, all, timed }: BoundModel, cache: SimpleCache, values: readonly Canonical[]): Promise<void> {
-    const affected = new Map<string, Target>([[cache.keyFor(values), cached.tableKeys]]);
-    for (const other of [...all, ...timed]) {
-      // Caches on the same columns share their values.
-      if (other.columns.length !== cache.columns.length) continue;
-      const shared = other.columns.map(({ name }) => values[cache.columns.findIndex((column) => column.name === name)]);
-      if (shared.every((value) => value !== undefined)) affected.set(other.keyFor(shared), cached.tableKeys);
-    }
-    if (!cache.primary) {
-      // The row that the cache leads to and the one that the database has now may be two.
-      const believed = (await this.reader.load(cache, values, 'cache-only')) as Model | null | undefined;
-      const [actual] = await findByKeys(cached, cache, [values]);
-      for (const row of [believed, actual]) {
-        const primaryKey = row == null ? undefined : cached.keyValues(row, cached.primaryKey);
-        if (primaryKey !== undefined) affected.set(cached.rowKey(primaryKey), cached.tableKeys);
-      }
-      // Another process may still know the way to a row that is not found from here.
-      if (believed === undefined) affected.set(cached.tableKeys.generation, cached.tableKeys);
-    }
-    await this.#void(affected);
-  }
-
   #countersOf(name: string): Counters {
     const counters = this.#counters.get(name) ?? new Counters();
     this.#counters.set(name, counters);
@@ -535,16 +425,6 @@ function isLoadedWithout(instance: Model, attribute: string): boolean {
   if (ownValues(instance)[attribute] !== undefined) return false;
   const { attributes } = (instance as unknown as { readonly _options: { readonly attributes?: readonly unknown[] } })._options;
   return attributes?.some((chosen) => (Array.isArray(chosen) ? (chosen as unknown[])[1] : chosen) === attribute) === false;
-}
-
-/** The rows after this one, in the order of these attributes. */
-function beyond(order: readonly string[], row: Readonly<Record<string, unknown>>): WhereOptions {
-  return {
-    [Op.or]: order.map((name, at) => ({
-      ...Object.fromEntries(order.slice(0, at).map((before) => [before, row[before]])),
-      [name]: { [Op.gt]: row[name] },
-    })),
-  };
 }
 
 /** The registry of a model's Sequelize instance. @throws CacheNotSetUpError */

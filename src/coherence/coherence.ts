@@ -309,9 +309,12 @@ export class Coherence {
     );
   }
 
-  /** Voids entries without a write of ours, for example after raw SQL. */
-  async invalidate(affected: Affected): Promise<void> {
-    await this.write().release(affected);
+  /**
+   * Voids entries without a write of ours, for example after raw SQL. Resolves to those that could not be
+   * voided; they are retried.
+   */
+  invalidate(affected: Affected): Promise<Failed> {
+    return this.write().release(affected);
   }
 
   /** Goes on without whoever asked for it: `work` was sent, and nobody needs to know how it ends. */

@@ -20,6 +20,8 @@ export interface WriteDoor {
   defer(affected: Affected, writer: string, cause: unknown): void;
 }
 
+const nothing: Failed = Object.freeze({ keys: Object.freeze([]) });
+
 /** How often it is asked whether a write is over, in milliseconds. */
 const askAgainMs = 100;
 
@@ -67,22 +69,23 @@ export class Write {
 
   /**
    * Removes the markers, and whatever stands under keys that became known only now. What cannot
-   * be delivered is retried in the background. Never rejects.
+   * be delivered is retried in the background, and is what it resolves to. Never rejects.
    */
-  async release(more?: Affected): Promise<void> {
+  async release(more?: Affected): Promise<Failed> {
     clearInterval(this.#heartbeat);
     this.#heartbeat = undefined;
     await this.#beating;
     if (more !== undefined) for (const [key, table] of more) this.#affected.set(key, table);
-    if (this.#affected.size === 0) return;
+    if (this.#affected.size === 0) return nothing;
     const failed = await this.#door.voidAll(this.#affected, this.#writer, this.#marked);
-    if (failed.keys.length === 0) return;
+    if (failed.keys.length === 0) return failed;
     const rest = new Map<string, Target>();
     for (const key of failed.keys) {
       const table = this.#affected.get(key);
       if (table !== undefined) rest.set(key, table);
     }
     this.#door.defer(rest, this.#writer, failed.cause);
+    return failed;
   }
 
   /**

@@ -132,7 +132,7 @@ function kindsOf(fields: readonly string[], { latest: Latest, count: Count, exis
 interface Lookups {
   getOrNone(values: Values, options?: object): Promise<unknown>;
   filter(values: Values, options?: object): Promise<unknown>;
-  clear(): Promise<void>;
+  clear(): Promise<unknown>;
 }
 
 const managers = new Map<Rows, Lookups>();

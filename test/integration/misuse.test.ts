@@ -855,7 +855,7 @@ const declarations: readonly Misdeclared[] = [
     cached(book(sequelize), { manager: BookManager });
   }, InvalidOptionError, "withCache(Book): the manager BookManager has a member 'stats', which would hide that of ModelCacheManager. Give it another name."],
   ['a field that hides a method', (sequelize) => {
-    class BookManager extends ModelCacheManager<Model> { override clear = () => Promise.resolve(); }
+    class BookManager extends ModelCacheManager<Model> { override clear = () => Promise.resolve({ delivered: true }); }
     cached(book(sequelize), { manager: BookManager });
     setupCache(sequelize, { store });
   }, InvalidOptionError, "withCache(Book): the manager BookManager has a member 'clear', which would hide that of ModelCacheManager. Give it another name."],

@@ -222,11 +222,11 @@ describe('versions', () => {
     await here.cache.invalidate(some[0]!);
     assert.deepEqual(await cities(), ['Moss', 'Oslo', 'Oslo']);
     // 2301 rows in batches of 1000, of which each has the columns of keys only.
-    const count = await costing(backend, { sql: 3 }, () => here.cache.invalidateWhere({ team }));
+    const { rows: count } = await costing(backend, { sql: 3 }, () => here.cache.invalidateWhere({ team }));
     assert.equal(count, 2301);
     assert.doesNotMatch(backend.sql.join(), /`note`/);
     assert.deepEqual(await cities(), ['Moss', 'Moss', 'Moss']);
-    assert.equal(await here.cache.invalidateWhere({ team: 'nobody' }), 0);
+    assert.deepEqual(await here.cache.invalidateWhere({ team: 'nobody' }), { delivered: true, rows: 0 });
   });
 
   it('by hand: invalidateWhere voids a cache that no write voids, and no more than it must', async () => {

@@ -12,7 +12,7 @@ export interface AnyCache {
   filterQuery(params: unknown): CacheQuery<Model[]>;
   prefetch(instances: readonly Model[], associations: readonly string[], options?: ReadOptions): Promise<readonly Model[]>;
   invalidate(instanceOrKey: unknown): Promise<void>;
-  invalidateWhere(where: WhereOptions): Promise<number>;
+  invalidateWhere(where: WhereOptions): Promise<unknown>;
   clear(): Promise<void>;
 }
 

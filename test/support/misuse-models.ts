@@ -25,7 +25,7 @@ interface UntypedCache {
   readonly filter: Lookup<Promise<Model[] | undefined>>;
   readonly filterQuery: Lookup<{ resolve(options?: object): Promise<unknown> }>;
   readonly prefetch: (instances?: unknown, associations?: unknown, options?: unknown) => Promise<readonly Model[]>;
-  readonly invalidateWhere: Lookup<Promise<number>>;
+  readonly invalidateWhere: Lookup<Promise<unknown>>;
   readonly clear: () => Promise<void>;
 }
 

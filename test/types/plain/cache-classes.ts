@@ -1,6 +1,6 @@
 /** Cache classes: their constructors, `resolve`, `getInstance`, and their place in `withCache`. */
 import { type CreationOptional, type ForeignKey, type InferAttributes, type InferCreationAttributes, Model, type NonAttribute } from 'sequelize';
-import type { CacheClass, CacheQuery, KeyValues, ModelCache } from '../support.js';
+import type { CacheClass, CacheQuery, InvalidationResult, KeyValues, ModelCache } from '../support.js';
 import { type Equal, type Expect, expectType, InstanceCache, registerCache, withCache } from '../support.js';
 import { Event, event, Participation, participation, post, User, user } from './models.js';
 
@@ -268,7 +268,7 @@ export async function registered(): Promise<void> {
   expectType<Avatar>()(await Avatar.cache.get({ user, path: 'a.png' }));
   const onlyClasses = withCache(Participation, { caches: [ParticipationCacheOnUserEvent] });
   expectType<Participation>()(await onlyClasses.get({ user, eventId: 7n }));
-  expectType<Promise<void>>()(onlyClasses.invalidate(participation));
+  expectType<Promise<InvalidationResult>>()(onlyClasses.invalidate(participation));
 
   // @ts-expect-error a custom cache is not asked through the manager
   void Avatar.cache.get({ user: 7 });

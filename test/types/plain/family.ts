@@ -1,6 +1,6 @@
 /** Lists, counts, existence, related rows and batches: arguments, results, static members. */
 import { type CreationOptional, type ForeignKey, type InferAttributes, type InferCreationAttributes, Model, type NonAttribute } from 'sequelize';
-import type { CacheQuery, JsonValue, KeyValues } from '../support.js';
+import type { CacheQuery, InvalidationResult, JsonValue, KeyValues } from '../support.js';
 import {
   BatchCacheQuery,
   bumpVersion,
@@ -342,9 +342,9 @@ class Decorated extends QuerysetCache<Vote> {
 // ---- bumpVersion ----
 
 export async function versions(): Promise<void> {
-  expectType<Promise<void>>()(bumpVersion(Vote));
-  expectType<Promise<void>>()(bumpVersion(HeaviestVotes));
-  expectType<Promise<void>>()(bumpVersion(EventOfVote));
+  expectType<Promise<InvalidationResult>>()(bumpVersion(Vote));
+  expectType<Promise<InvalidationResult>>()(bumpVersion(HeaviestVotes));
+  expectType<Promise<InvalidationResult>>()(bumpVersion(EventOfVote));
   // @ts-expect-error an instance
   void bumpVersion(user);
   // @ts-expect-error a query, not its class

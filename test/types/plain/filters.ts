@@ -1,6 +1,6 @@
 /** `filter`, `prefetch` and the other methods for many rows: parameters and results. */
 import { type CreationOptional, type ForeignKey, type InferAttributes, type InferCreationAttributes, Model, type NonAttribute } from 'sequelize';
-import type { CacheMeta, CacheQuery, ModelCache } from '../support.js';
+import type { CacheMeta, CacheQuery, InvalidationResult, ModelCache, RowsInvalidationResult } from '../support.js';
 import { type Equal, type Expect, expectType, withCache } from '../support.js';
 import { type Event, event, Photo, Post, post, type User, user } from './models.js';
 
@@ -60,8 +60,8 @@ export async function filters(flag: boolean): Promise<void> {
   expectType<Vote[] | undefined>()(await Vote.cache.filter({ user }, { cacheOnly: flag }));
   expectType<CacheQuery<Vote[]>>()(Vote.cache.filterQuery({ user }));
   expectType<Vote[]>()(await Vote.cache.filterQuery({ kind: 'up' }).resolve({ cacheOnly: true }));
-  expectType<number>()(await Vote.cache.invalidateWhere({ weight: 7 }));
-  expectType<Promise<void>>()(Vote.cache.clear());
+  expectType<RowsInvalidationResult>()(await Vote.cache.invalidateWhere({ weight: 7 }));
+  expectType<Promise<InvalidationResult>>()(Vote.cache.clear());
 
   // @ts-expect-error misspelt name
   void Vote.cache.filter({ usr: user });

@@ -1,6 +1,6 @@
 /** `static readonly cache = withCache(User, …)`: parameters and results of every method. */
 import type { DoesNotExist } from '../../../src/errors.js';
-import type { CacheQuery, ModelCache, ModelCacheStats } from '../support.js';
+import type { CacheQuery, InvalidationResult, ModelCache, ModelCacheStats } from '../support.js';
 import { type Equal, type Expect, expectType, withCache } from '../support.js';
 import { Category, category, Comment, comment, Event, event, Participation, participation, Post, post, User, user } from './models.js';
 
@@ -24,8 +24,8 @@ export async function results(): Promise<void> {
   expectType<User>()(await User.cache.getQuery({ id: 1 }).resolve());
   expectType<string>()(User.cache.getQuery({ id: 1 }).key);
   expectType<string>()(User.cache.getKey({ id: 1 }));
-  expectType<Promise<void>>()(User.cache.invalidate(user));
-  expectType<Promise<void>>()(User.cache.invalidate({ username: 'bill' }));
+  expectType<Promise<InvalidationResult>>()(User.cache.invalidate(user));
+  expectType<Promise<InvalidationResult>>()(User.cache.invalidate({ username: 'bill' }));
   expectType<typeof DoesNotExist>()(User.cache.DoesNotExist);
   expectType<ModelCacheStats>()(User.cache.stats());
   expectType<number | undefined>()(User.cache.stats()['User.username']?.hits);

@@ -1,7 +1,7 @@
 /** The whole family beside sequelize-typescript models: with inferred attributes, and without attribute types. */
 import type { CreationOptional, ForeignKey as ForeignKeyOf, InferAttributes, InferCreationAttributes, NonAttribute } from 'sequelize';
 import { BelongsTo, BelongsToMany, Column, DataType, ForeignKey, HasMany, Model, Table } from 'sequelize-typescript';
-import type { CacheMeta, CacheQuery, JsonValue, KeyValues, ModelCache } from '../support.js';
+import type { CacheMeta, CacheQuery, InvalidationResult, JsonValue, KeyValues, ModelCache, RowsInvalidationResult } from '../support.js';
 import {
   BatchCacheQuery,
   bumpVersion,
@@ -178,7 +178,7 @@ export async function lists(user: User, posts: Post[]): Promise<void> {
   expectType<CacheQuery<Post[]>>()(Post.cache.filterQuery({ author: 7 }));
   expectType<readonly Post[]>()(await Post.cache.prefetch(posts, ['author']));
   expectType<Tag[]>()(await Tag.cache.filter({ kind: 'x' }));
-  expectType<number>()(await Post.cache.invalidateWhere({ kind: 'draft' }));
+  expectType<RowsInvalidationResult>()(await Post.cache.invalidateWhere({ kind: 'draft' }));
 
   // @ts-expect-error misspelt name
   void Post.cache.filter({ autor: user });
@@ -234,8 +234,8 @@ export async function results(user: User): Promise<void> {
   expectType<Tag[]>()(await new TagsOfPost(7).resolve());
   expectType<User | null>()(await new AuthorOfPost(7).resolve());
   expectType<Post>()(await new PostWithAuthor(7).resolve());
-  expectType<Promise<void>>()(bumpVersion(User));
-  expectType<Promise<void>>()(bumpVersion(AllPosts));
+  expectType<Promise<InvalidationResult>>()(bumpVersion(User));
+  expectType<Promise<InvalidationResult>>()(bumpVersion(AllPosts));
   const batch = new BatchCacheQuery({ user: User.cache.getQuery({ id: 7 }), posts: Post.cache.filterQuery({ author: user }) }).push('tags', new TagsOfPost(7));
   expectType<{ readonly user: User; readonly posts: Post[]; readonly tags: Tag[] }>()(await batch.get().then(({ user: found, posts, tags }) => ({ user: found, posts, tags }) as const));
   expectType<Post[] | null>()((await batch.get({ noneOnException: true })).posts);
