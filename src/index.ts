@@ -1,4 +1,6 @@
 /** sequelize-flash: a coherent model cache for Sequelize 6. The public names, one by one. */
+import { announceCopy } from './copies.js';
+
 export { withCache, registerCache } from './with-cache.js';
 export { setupCache, type FlashCache } from './setup.js';
 export { bumpVersion, ModelCacheManager } from './manager.js';
@@ -94,3 +96,5 @@ export {
   UnsupportedScopeError,
   WrongModelError,
 } from './errors.js';
+
+announceCopy();

@@ -1,4 +1,5 @@
 /** `MemcachedStore`: a store on memcached servers, through the optional peer dependency `memcached`. */
+import { announceCopy } from '../copies.js';
 import { InvalidOptionError } from '../errors.js';
 import { clientClass, isNotFound, type ClientConstructor } from './memcached-client.js';
 import { readEnvironment } from './memcached-env.js';
@@ -76,3 +77,5 @@ function requireClient(): unknown {
 function reasonOf(cause: unknown): string {
   return cause instanceof Error ? cause.message : String(cause);
 }
+
+announceCopy();

@@ -1,4 +1,5 @@
 /** `MemoryStore`: the operations of `Store` in this process's memory. */
+import { announceCopy } from '../copies.js';
 import { LRUCache } from 'lru-cache';
 import { monotonic } from '../clock.js';
 import { InvalidOptionError, StoreClosedError } from '../errors.js';
@@ -185,3 +186,5 @@ function resolveOptions(given: MemoryStoreOptions): {
     now,
   };
 }
+
+announceCopy();

@@ -41,6 +41,8 @@ export interface TestCache {
   readonly counts: StoreCounts;
   /** The SQL statements that the Sequelize instance sent since then; `expectQueries` says which these are. */
   readonly sql: readonly string[];
+  /** Counters by model and cache name, as `cache.stats()` has them; `reset()` does not reset these. */
+  stats(): ReturnType<FlashCache['stats']>;
   /** Counts anew from zero. What is cached stays. */
   reset(): void;
   /** Empties the store behind the cache's back, as an operator's `flush_all` does. */
@@ -104,6 +106,7 @@ export function testCache(sequelize: Sequelize, options: TestCacheOptions = {}):
     get sql() {
       return statements.texts;
     },
+    stats: () => cache.stats(),
     reset() {
       statements.reset();
       store.stopCounting(tally);

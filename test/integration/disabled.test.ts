@@ -10,6 +10,7 @@ import { backendNames, memcachedStore, openBackend, type Backend } from '../supp
 interface Row extends Model {
   readonly id: number;
   name: string;
+  city: string | null;
 }
 
 interface Manager {

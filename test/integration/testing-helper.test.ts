@@ -85,6 +85,21 @@ describe('testCache', () => {
     }
   });
 
+  it('has the counters of its cache, and the state of its store', async () => {
+    const { cache, store } = open();
+    const stateOf = (): (string | boolean)[] => store.state?.().flatMap(({ server, state, lastError }) => [server, state, lastError instanceof StoreUnavailableError]) ?? [];
+    await Book.cache.get({ id: one.id });
+    await Book.cache.get({ id: one.id });
+    test.reset();
+    assert.deepEqual(test.stats(), cache.stats());
+    assert.deepEqual(Object.values(test.stats().Book ?? {}).map(({ hits, misses }) => hits + misses).filter((count) => count > 0), [2]);
+    assert.deepEqual(stateOf(), ['memory', 'up', false]);
+    test.break();
+    assert.deepEqual(stateOf(), ['memory', 'down', true]);
+    await test.mend();
+    assert.deepEqual(stateOf(), ['memory', 'up', false]);
+  });
+
   it('counts until it is reset, which leaves the cache as it is', async () => {
     open();
     await Book.cache.get({ id: one.id });

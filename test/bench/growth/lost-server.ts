@@ -1,6 +1,7 @@
 /** What it costs when one of several memcached servers stops answering. */
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { ServerStateChange } from '../../../src/index.js';
 import type { MemcachedProcess } from '../../support/memcached-process.js';
 import { median, ratioOfRounds, tooWide, type Ratio, type Rounds } from '../measure.js';
 import { range } from '../places.js';
@@ -34,7 +35,7 @@ export async function measureLostServer(
   outages: number,
 ): Promise<Lost> {
   const timeoutMs = 250;
-  const states = new Map<string, 'up' | 'down'>();
+  const states = new Map<string, ServerStateChange['state']>();
   const side = ground.items(range(0, models - 1).map((at) => `small${String(at)}`), {
     servers: servers.map(({ address }) => address),
     prefix: 'lost',
