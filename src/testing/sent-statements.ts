@@ -1,33 +1,28 @@
 /** The SQL statements that a Sequelize instance sends. */
 import type { Sequelize } from 'sequelize';
-
-let serial = 0;
+import { Interception } from '../hooks/interception.js';
 
 /**
  * Sees every statement of one Sequelize instance from its construction until `stop()`.
  *
- * It needs no `afterQuery`, which a hook of the user's that throws would keep from running: what
- * `beforeQuery` is given gets its text in the moment in which it is sent. What a hook refused never
- * gets one, and was not sent.
+ * It hears of a statement after the cache of the instance, which may send others before it. What it is
+ * told of gets its text in the moment in which it is sent; what was refused before never gets one.
  */
 export class SentStatements {
-  readonly #sequelize: Sequelize;
-  readonly #name: string;
   #queries: object[] = [];
-  #stopped = false;
+  readonly #ignore: () => void;
 
   constructor(sequelize: Sequelize) {
-    this.#sequelize = sequelize;
-    // Removing a hook removes all of its name.
-    serial += 1;
-    this.#name = `sequelize-flash/testing/${String(serial)}`;
-    sequelize.addHook('beforeQuery', this.#name, (_options, query) => {
-      // Sequelize goes on with the list of hooks that it began with, removed ones included.
-      if (!this.#stopped) this.#queries.push(query);
+    this.#ignore = Interception.of(sequelize).listen({
+      beforeStatement: (_options, query) => {
+        this.#queries.push(query);
+        return Promise.resolve();
+      },
+      afterStatement: () => Promise.resolve(),
     });
   }
 
-  /** Their texts, in the order in which Sequelize began them. */
+  /** Their texts, in the order in which they were sent. */
   get texts(): readonly string[] {
     return this.#queries.map((query): unknown => Reflect.get(query, 'sql')).filter((sql) => typeof sql === 'string');
   }
@@ -37,9 +32,8 @@ export class SentStatements {
     this.#queries = [];
   }
 
-  /** Removes the hook. */
+  /** Hears of no further statement. */
   stop(): void {
-    this.#stopped = true;
-    this.#sequelize.removeHook('beforeQuery', this.#name);
+    this.#ignore();
   }
 }
