@@ -2,14 +2,16 @@
  * Caches without entries of their own: what a relation leads to, and instances with others included.
  * Their answers are put together from the entries of the models on the way.
  */
-import type { Includeable, Model, ModelStatic } from 'sequelize';
+import type { FindOptions, Includeable, Model, ModelStatic } from 'sequelize';
 import type { Canonical } from '../entries/key-types.js';
 import { keyOf, type KeySpace } from '../entries/keys.js';
 import { bucketsOf, type CachedModel } from '../models/cached-model.js';
-import { whereOf } from '../models/finder.js';
+import { firstSelect, readOptions, whereOf } from '../models/finder.js';
 import { ownValues } from '../models/hydrate.js';
+import { orderOf } from '../models/order.js';
 import type { KeyColumn } from '../models/columns.js';
 import type { Counters, ListCache, SimpleCache } from './bound-cache.js';
+import { orderedBy, orderOfSingles, requires, ruled, sortByPrimaryKey, sortIncluded, whyNotIncluded, type ResolvedInclude, type Ruled } from './included.js';
 import type { KeyField } from './key-fields.js';
 import { follow, type Ask, type CacheFinder, type Inclusion, type Step } from './relations.js';
 
@@ -55,6 +57,11 @@ abstract class ChainCache {
 
   /** The answer, by the lookups that `ask` makes. */
   abstract answer(values: readonly Canonical[], ask: Ask): Promise<unknown>;
+
+  /** Why lookups by key cannot have the answer of the find that it stands for; `undefined` if they can. */
+  get whyPassedThrough(): string | undefined {
+    return undefined;
+  }
 
   /** The answer by Sequelize's own means, in one statement; `undefined` where there is none. */
   abstract query(values: readonly Canonical[], options: object): Promise<unknown> | undefined;
@@ -105,7 +112,7 @@ export class IncludingCache extends ChainCache {
   readonly models: readonly ModelStatic<Model>[];
   readonly #root: SimpleCache;
   readonly #inclusions: readonly Inclusion[];
-  #prepared: BuildOptions | undefined;
+  #resolved: Resolved | undefined;
 
   constructor(
     model: CachedModel,
@@ -121,17 +128,55 @@ export class IncludingCache extends ChainCache {
     this.models = [model.model, ...modelsOf(inclusions)];
   }
 
+  override get whyPassedThrough(): string | undefined {
+    return this.#resolve().why;
+  }
+
   async answer(values: readonly Canonical[], ask: Ask): Promise<unknown> {
     const found = await ask(this.#root, values);
     if (found === undefined || found === null) return found;
-    const row = await nested(found as Model, this.#inclusions, this.caches, ask);
-    this.#prepared ??= preparedInclude(this.model.model, this.#inclusions);
-    return this.model.model.build(row, { ...this.#prepared, isNewRecord: false, raw: true, attributes: [...this.model.scope.attributes] } as object);
+    const { prepared, ruled: inclusions } = this.#resolve();
+    // Several rows may have a null in a unique key, and those that are included decide which is found.
+    if (values.includes(null) && requires(inclusions)) return this.query(values, readOptions);
+    const row = await nested(found as Model, inclusions, this.caches, ask);
+    if (row === undefined) return null;
+    return this.model.model.build(row, { ...prepared, isNewRecord: false, raw: true, attributes: [...this.model.scope.attributes] } as object);
   }
 
-  query(values: readonly Canonical[], options: object): Promise<unknown> {
-    return this.model.model.findOne({ ...options, where: whereOf(this.columns, values), include: includeOf(this.#inclusions) });
+  async query(values: readonly Canonical[], options: object): Promise<Model | null> {
+    const { model } = this.model;
+    const find = await this.#find(values);
+    const found = await model.findOne({ ...options, ...find, include: includeOf(this.#inclusions) });
+    if (found !== null) sortIncluded(found, this.#inclusions);
+    return found;
   }
+
+  /** The find of the one row. */
+  async #find(values: readonly Canonical[]): Promise<FindOptions> {
+    const isOne = this.#root.unique && !values.includes(null);
+    const isLimited = !isOne || this.#resolve().why !== undefined;
+    // Where included rows decide which row is found, the first one is not known without them.
+    if (isLimited && requires(this.#resolve().ruled)) return { where: whereOf(this.columns, values), order: orderOf(this.model, undefined) };
+    const find = await firstSelect(this.model, this.#root, values);
+    // Without a limit: Sequelize would put the row into a subquery, by which included ones cannot be ordered.
+    return isOne || find.order === undefined ? { ...orderedBy(find, orderOfSingles(this.model.model, this.#inclusions)), limit: null as never } : find;
+  }
+
+  /** What Sequelize makes of the include, which does not change. */
+  #resolve(): Resolved {
+    if (this.#resolved === undefined) {
+      const prepared = preparedInclude(this.model.model, this.#inclusions);
+      const rules = ruled(this.#inclusions, prepared.include);
+      this.#resolved = { prepared, ruled: rules, why: whyNotIncluded(rules, this.#root) };
+    }
+    return this.#resolved;
+  }
+}
+
+interface Resolved {
+  readonly prepared: BuildOptions;
+  readonly ruled: readonly Ruled[];
+  readonly why: string | undefined;
 }
 
 /** A chain of either kind. */
@@ -154,7 +199,7 @@ export function attach(instance: Model, as: string, related: Model | null, { inc
 
 /** What Sequelize makes of `include` when it builds an instance with it. */
 export interface BuildOptions {
-  readonly include: readonly { readonly as?: string }[];
+  readonly include: readonly ResolvedInclude[];
   readonly includeNames: readonly string[];
   readonly includeMap: Readonly<Record<string, unknown>>;
   readonly includeValidated: true;
@@ -178,26 +223,26 @@ function* modelsOf(inclusions: readonly Inclusion[]): Generator<ModelStatic<Mode
   }
 }
 
-/** The values of an instance, with those of the included ones under their names. */
-async function nested(
-  instance: Model,
-  inclusions: readonly Inclusion[],
-  caches: CacheFinder,
-  ask: Ask,
-): Promise<Record<string, unknown>> {
+/**
+ * The values of an instance, with those of the included ones under their names; `undefined` if it lacks
+ * one that is required.
+ */
+async function nested(instance: Model, inclusions: readonly Ruled[], caches: CacheFinder, ask: Ask): Promise<Record<string, unknown> | undefined> {
   const parts = await Promise.all(
-    inclusions.map(async ({ step, include }) => {
+    inclusions.map(async ({ step, include, required }) => {
       const related = await follow(step, instance, caches, ask);
       const rows = await Promise.all(
-        related.map(async (one) => ({
-          ...(await nested(one.instance, include, caches, ask)),
-          ...(one.link === undefined || step.through === undefined ? {} : { [step.through]: ownValues(one.link) }),
-        })),
+        related.map(async (one) => {
+          const row = await nested(one.instance, include, caches, ask);
+          return row === undefined || one.link === undefined || step.through === undefined ? row : { ...row, [step.through]: ownValues(one.link) };
+        }),
       );
-      return [step.as, step.many ? rows : (rows[0] ?? null)] as const;
+      const found = rows.filter((row) => row !== undefined);
+      if (step.many) sortByPrimaryKey(step.target, found, (row) => row);
+      return required && found.length === 0 ? undefined : ([step.as, step.many ? found : (found[0] ?? null)] as const);
     }),
   );
-  return { ...ownValues(instance), ...Object.fromEntries(parts) };
+  return parts.every((part) => part !== undefined) ? { ...ownValues(instance), ...Object.fromEntries(parts) } : undefined;
 }
 
 /** Each row once. */

@@ -64,6 +64,7 @@ export class Registry {
   readonly #recomputing = new Set<Promise<void>>();
   /** What the program voids by hand. */
   readonly byHand: InvalidationByHand;
+  readonly #toldOf = new WeakSet<Chain>();
 
   constructor(
     readonly sequelize: Sequelize,
@@ -208,12 +209,22 @@ export class Registry {
     if (!this.options.enabled || this.#disposed) return 'disabled';
     switch (cache.kind) {
       case 'chain':
-        return cache.models.some(hasFindHooks) ? 'find-hooks' : undefined;
+        if (cache.models.some(hasFindHooks)) return 'find-hooks';
+        return cache.whyPassedThrough === undefined ? undefined : this.#passThrough(cache, cache.whyPassedThrough);
       case 'result':
         return undefined;
       default:
         return whyNotCached(cache);
     }
+  }
+
+  /** Tells once that a chain's answers are those of plain finds. */
+  #passThrough(chain: Chain, why: string): BypassReason {
+    if (!this.#toldOf.has(chain)) {
+      this.#toldOf.add(chain);
+      publish('passthrough', () => ({ model: chain.model.name, reason: 'include', detail: `${chain.name} is not cached: ${why}.` }));
+    }
+    return 'default-scope';
   }
 
   /**
