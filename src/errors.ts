@@ -1,5 +1,6 @@
 /** Every error of the package. Each has a stable `code`; the README lists them with their meaning. */
 import { EmptyResultError } from 'sequelize';
+import type { RefusalReason } from './events.js';
 
 /** Base of every error that this package throws, except `DoesNotExist` and `NotFoundError`. */
 export abstract class FlashError extends Error {
@@ -158,7 +159,23 @@ export class StoreUnavailableError extends StoreError {
 
 /** The server answered with something that is not the protocol, or refused a command. */
 export class StoreProtocolError extends StoreError {
-  readonly code = 'FLASH_STORE_PROTOCOL';
+  readonly code: string = 'FLASH_STORE_PROTOCOL';
+}
+
+/**
+ * The store understood the command and refused its value: it is too large, or there is no room for it.
+ * The entry is as it was before, and the next command is answered as usual.
+ */
+export class StoreRefusedError extends StoreProtocolError {
+  override readonly code = 'FLASH_STORE_REFUSED';
+
+  constructor(
+    message: string,
+    readonly reason: RefusalReason,
+    options?: { cause?: unknown },
+  ) {
+    super(message, options);
+  }
 }
 
 /** The store was closed. */

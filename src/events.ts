@@ -83,6 +83,8 @@ export type BypassReason =
   | 'store-unavailable'
   | 'undelivered-invalidation'
   | 'too-large'
+  | 'out-of-memory'
+  | 'refused'
   | 'not-serialisable'
   | 'find-hooks'
   | 'default-scope'

@@ -228,6 +228,7 @@ export class Bindings {
       simple.find((cache) => cache.primary) ??
       new SimpleCache(cached, plainDeclaration(draft, `${model.name}(primary key)`, cached.primaryKey.map(columnField), context), keys);
     const every = [...(simple.includes(primary) ? simple : [primary, ...simple]), ...lists, ...others];
+    for (const cache of every) cache.rows = primary;
     this.models.set(model, {
       cached,
       generics: draft.generics,

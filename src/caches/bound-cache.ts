@@ -107,6 +107,8 @@ abstract class Bound implements AnswerCodec {
   readonly counters: Counters;
   readonly invalidation: Invalidation;
   readonly allowtime: number;
+  /** Answers with single rows of the model, by primary key. Set when the model is bound. */
+  rows: SimpleCache | undefined = undefined;
 
   constructor(
     readonly model: CachedModel,

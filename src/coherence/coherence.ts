@@ -1,11 +1,10 @@
 /**
  * The one door to the store: looks, leases, fills, and the writers' markers.
  *
- * The read side follows the leases of "Scaling Memcache at Facebook" (Nishtala et al., NSDI 2013):
- * a value is put in only by compare-and-swap over the lease that its reader placed before it asked
- * the database. The write side replaces every entry that a write changes by a marker before the
- * database commits and removes it afterwards, so a crash in between costs a marker's life time
- * (`writeLease`) and never leaves a stale value.
+ * The read side is in `read-leases.ts`: a value is put in only by compare-and-swap over the lease that
+ * its reader placed before it asked the database. The write side replaces every entry that a write
+ * changes by a marker before the database commits and removes it afterwards, so a crash in between
+ * costs a marker's life time (`writeLease`) and never leaves a stale value.
  *
  * A marker lists every writer in flight. With one token only, a second writer that marks after the
  * first and releases before it would leave the first without protection.
@@ -20,10 +19,11 @@ import { StoreProtocolError } from '../errors.js';
 import { publish } from '../events.js';
 import { show, type OnStoreFailure } from '../options.js';
 import type { Store, StoreReply } from '../stores/store.js';
-import { classify, leaseText, markerText, outdatedText, stampText, type Seen } from '../entries/envelope.js';
+import { classify, markerText, outdatedText, stampText, type Seen } from '../entries/envelope.js';
 import type { Affected, Failed, Look, Marked, Sight, Target } from './affected.js';
 import { Gate } from '../gate.js';
 import { Recent } from '../recent.js';
+import { ReadLeases } from './read-leases.js';
 import { Undelivered } from './undelivered.js';
 import { Write } from './write.js';
 
@@ -76,8 +76,8 @@ export class Coherence {
   readonly #store: Store;
   readonly #options: CoherenceOptions;
   readonly #undelivered: Undelivered;
-  /** How long a read lease stands, in seconds. */
-  readonly #leaseSeconds: number;
+  /** The readers' side: leases, and the values that take their places. */
+  readonly leases: ReadLeases;
   /** How long a marker outlives its writer: as long as the database may still be at what that one sent. */
   readonly #markerSeconds: number;
   /** Tokens of values as they were read last: whoever saves a row has mostly read it here before. */
@@ -95,7 +95,6 @@ export class Coherence {
   constructor(store: Store, options: CoherenceOptions) {
     this.#store = store;
     this.#options = options;
-    this.#leaseSeconds = Math.max(3, Math.ceil(options.leaseWait / 1000) + 2);
     this.#markerSeconds = options.writeLease + options.lockWaitTimeout;
     this.#tokens = new Recent(options.maxHints, () => 1);
     this.#readings = new Recent(options.recentBytes, ({ weight }) => weight);
@@ -103,6 +102,17 @@ export class Coherence {
     const room = Math.max(1, Math.floor((store.maxPending ?? 10_000) / 2));
     this.#gate = new Gate(room);
     this.#partSize = Math.min(longestPart, Math.max(1, Math.floor(room / operationsPerKey)));
+    this.leases = new ReadLeases({
+      store,
+      seconds: Math.max(3, Math.ceil(options.leaseWait / 1000) + 2),
+      look: (keys) => this.look(keys),
+      noteFilled: (key) => {
+        this.#tokens.set(key, unknownToken);
+      },
+      failed: (operation, cause) => {
+        this.#failed(operation, cause);
+      },
+    });
     this.lookNow = store.peek === undefined ? undefined : (key) => this.#peek(key);
     this.#undelivered = new Undelivered(options.maxUndelivered, (affected, writer) =>
       this.#voidAll(affected, writer),
@@ -126,6 +136,11 @@ export class Coherence {
   get lateLeaseLimit(): number {
     const { writeLease } = this.#options;
     return (writeLease - 1) * 1000 - writeLease * 250;
+  }
+
+  /** How many leases may be placed at the same time, so that the store has room for others. */
+  get leaseRoom(): number {
+    return Math.max(1, Math.floor((this.#store.maxPending ?? 10_000) / 4));
   }
 
   /** How long a marker stands that is not renewed, in milliseconds. */
@@ -212,36 +227,6 @@ export class Coherence {
     return last !== undefined;
   }
 
-  /** Places a read lease where `seen` was seen. Resolves to its text, or `undefined` if another was faster. */
-  async lease(key: string, seen: Seen): Promise<string | undefined> {
-    const text = leaseText();
-    try {
-      if (seen.state === 'absent') {
-        return (await this.#store.add(key, text, this.#leaseSeconds)) ? text : undefined;
-      }
-      if (seen.state === 'unknown' || seen.state === 'marker' || seen.state === 'lease') return undefined;
-      return (await this.#store.compareAndSwap(key, text, seen.token, this.#leaseSeconds)) ? text : undefined;
-    } catch (cause) {
-      this.#failed('lease', cause);
-      return undefined;
-    }
-  }
-
-  /**
-   * Places read leases where nothing is thought to stand. They are sent before whatever is sent next, so
-   * that a look behind them shows them. Resolves to those that were placed, by key.
-   */
-  async tryLeases(keys: readonly string[]): Promise<ReadonlyMap<string, string>> {
-    const leases = new Map<string, string>();
-    await Promise.all(
-      keys.map(async (key) => {
-        const lease = await this.lease(key, absent);
-        if (lease !== undefined) leases.set(key, lease);
-      }),
-    );
-    return leases;
-  }
-
   /** Gives a key without generation or epoch a new one. Resolves to it, or `undefined`. */
   async stamp(key: string, seen: Seen): Promise<string | undefined> {
     const text = stampText();
@@ -254,41 +239,6 @@ export class Coherence {
       this.#failed('stamp', cause);
     }
     return undefined;
-  }
-
-  /** Replaces a lease by a value. Resolves to whether the lease still stood. */
-  async fill(key: string, lease: string, seen: Seen, value: string, seconds: number): Promise<boolean> {
-    if (seen.state !== 'lease' || seen.text !== lease) return false;
-    return this.#swap(key, value, seen.token, seconds);
-  }
-
-  /**
-   * Replaces a value that was seen before the database was asked. Nothing else may have happened
-   * to the key since, so the old value serves as the lease. Resolves to whether it still stood.
-   */
-  async replace(key: string, seen: Seen, value: string, seconds: number): Promise<boolean> {
-    return seen.state === 'value' && this.#swap(key, value, seen.token, seconds);
-  }
-
-  /**
-   * Takes back leases that will not be filled, so that nobody waits for them.
-   * @param looked a look that was made since they were placed
-   */
-  async abandon(leases: ReadonlyMap<string, string>, looked?: Look): Promise<void> {
-    if (leases.size === 0) return;
-    const look = looked ?? (await this.look([...leases.keys()]));
-    await Promise.all(
-      Array.from(leases, async ([key, lease]) => {
-        const seen = look(key);
-        if (seen.state !== 'lease' || seen.text !== lease) return;
-        try {
-          await this.#store.compareAndDelete(key, seen.token);
-        } catch (cause) {
-          // It expires by itself.
-          this.#failed('abandon', cause);
-        }
-      }),
-    );
   }
 
   /** Begins a write. Nothing happens until it marks. */
@@ -317,8 +267,8 @@ export class Coherence {
     return this.write().release(affected);
   }
 
-  /** Goes on without whoever asked for it: `work` was sent, and nobody needs to know how it ends. */
-  inBackground(work: Promise<unknown>): void {
+  /** Goes on without whoever asked for it: `work` was sent, and nobody needs to know how it ends. Resolves when it has ended. */
+  inBackground(work: Promise<unknown>): Promise<unknown> {
     const ended = work
       .catch((cause: unknown) => {
         this.#failed('fill', cause);
@@ -327,6 +277,7 @@ export class Coherence {
         this.#background.delete(ended);
       });
     this.#background.add(ended);
+    return ended;
   }
 
   /**
@@ -336,19 +287,6 @@ export class Coherence {
   async close(milliseconds: number): Promise<number> {
     await atMost(milliseconds, Promise.all(this.#background));
     return this.#undelivered.close(milliseconds);
-  }
-
-  async #swap(key: string, value: string, token: string, seconds: number): Promise<boolean> {
-    // There is a value now, as far as this process knows; its token is known to whoever reads it.
-    this.#tokens.set(key, unknownToken);
-    try {
-      const filled = await this.#store.compareAndSwap(key, value, token, seconds);
-      if (filled) publish('fill', () => ({ key, bytes: Buffer.byteLength(value) }));
-      return filled;
-    } catch (cause) {
-      this.#failed('fill', cause);
-      return false;
-    }
   }
 
   #peek(key: string): Seen {

@@ -8,6 +8,8 @@
  *   L<token>                                 a read lease: someone is filling this key
  *   M<nonce>;<token>,<token>…                a marker: writes by these writers are in flight
  *   G<random>                                a generation or an epoch
+ *   U<fingerprint><generation><why><nonce>   an entry that cannot be stored: read from the database,
+ *                                            by everybody and without a lease, until it expires
  *
  * Leases are those of "Scaling Memcache at Facebook" (Nishtala et al., NSDI 2013); the marker is
  * a lease held by writers. Every text is written once and never again (each holds fresh
@@ -15,6 +17,7 @@
  * nothing happened to the key in between.
  */
 import { randomBytes } from 'node:crypto';
+import type { RefusalReason } from '../events.js';
 import { sha256 } from './key-types.js';
 
 /** What a look at a key showed. */
@@ -26,6 +29,8 @@ export type Seen =
   | { readonly state: 'lease'; readonly text: string; readonly token: string }
   | { readonly state: 'marker'; readonly text: string; readonly token: string; readonly writers: readonly string[] }
   | { readonly state: 'stamp'; readonly text: string; readonly token: string }
+  /** The value cannot be stored, under what the text names: see `isUncacheableUnder`. */
+  | { readonly state: 'uncacheable'; readonly text: string; readonly token: string; readonly reason: UncacheableReason }
   /** Not one of our texts: foreign, or of another version. */
   | { readonly state: 'foreign'; readonly text: string; readonly token: string }
   /** The server did not answer. */
@@ -54,6 +59,9 @@ export function classify(item: { readonly value: string; readonly token: string 
     case 0x4d: // M
       if (marker.test(text)) return { state: 'marker', text, token, writers: text.slice(13).split(',') };
       break;
+    case 0x55: // U
+      if (uncacheable.test(text)) return { state: 'uncacheable', text, token, reason: reasonOf(text) };
+      break;
     default:
   }
   return { state: 'foreign', text, token };
@@ -64,6 +72,7 @@ let lastStamp = '';
 
 // A text that only begins like one of ours must not count as one: nobody would ever remove it.
 const oneToken = /^.[\w-]{11}$/;
+const uncacheable = /^U[\w-]{22}([\w-]{11})?[lmrs][\w-]{11}$/;
 const marker = /^M[\w-]{11};[\w-]{11}(,[\w-]{11})*$/;
 
 // Random bytes are drawn in bulk: one call to the system per thousand tokens.
@@ -95,6 +104,33 @@ export const joinedStamps = (first: string, second: string): string => first + s
 /** The start of every value that was filled under this fingerprint and generation (stamps' texts, joined). */
 export const valueHead = (fingerprint: string, generation: string): string =>
   `V${fingerprint}${generation.slice(1)}`;
+
+/** Why an entry cannot be stored. */
+export type UncacheableReason = RefusalReason | 'not-serialisable';
+
+const reasonLetters: Readonly<Record<UncacheableReason, string>> = {
+  'too-large': 'l',
+  'out-of-memory': 'm',
+  refused: 'r',
+  'not-serialisable': 's',
+};
+
+const reasonsByLetter = new Map(Object.entries(reasonLetters).map(([reason, code]) => [code, reason as UncacheableReason]));
+
+const nonceLength = 11;
+
+const reasonOf = (text: string): UncacheableReason => reasonsByLetter.get(text.charAt(text.length - nonceLength - 1)) ?? 'refused';
+
+/** The text for an entry that cannot be stored, though its value would begin with `head`. */
+export const uncacheableText = (head: string, reason: UncacheableReason): string =>
+  `U${head.slice(1)}${reasonLetters[reason]}${randomToken()}`;
+
+/**
+ * Tells whether an entry cannot be stored by those whose values begin with `head`. Others, of another
+ * shape or after the table was voided, may try.
+ */
+export const isUncacheableUnder = (head: string, seen: Seen): seen is Seen & { readonly state: 'uncacheable' } =>
+  seen.state === 'uncacheable' && seen.text.startsWith(head.slice(1), 1);
 
 /** What a value's text becomes when a write outdates it, and back. */
 export const outdatedText = (value: string): string => `S${value.slice(1)}`;

@@ -18,7 +18,7 @@ export const loadsMany = (cache: BoundCache): boolean => cache.kind === 'simple'
  * Divides loads whose statement has failed, where only one of them may be why: each by itself, or in
  * halves, so that one among many is found by few statements. Returns one group where all would fail alike.
  */
-export function partsOf(loads: readonly Load[], error: unknown): readonly (readonly Load[])[] {
+export function partsOf<L extends Load>(loads: readonly L[], error: unknown): readonly (readonly L[])[] {
   if (loads.length === 1) return [loads];
   if (error instanceof NotTogether) return loads.map((load) => [load]);
   if (!isRefused(error)) return [loads];

@@ -5,9 +5,9 @@ import type { BoundCache, ListCache, ResultCache, SimpleCache } from '../caches/
 import type { Look, Sight } from '../coherence/affected.js';
 import type { Coherence } from '../coherence/coherence.js';
 import { CorruptPayload, parseBody } from '../entries/codec.js';
-import { joinedStamps, valueHead, valueText } from '../entries/envelope.js';
+import { isUncacheableUnder, joinedStamps, valueHead, valueText } from '../entries/envelope.js';
 import type { Canonical } from '../entries/key-types.js';
-import { publish } from '../events.js';
+import { publish, type BypassReason } from '../events.js';
 import { bucketsOf, sameValues } from '../models/cached-model.js';
 import type { Row } from '../models/hydrate.js';
 import type { Hint, Hints, ListHint, ListHints } from './hints.js';
@@ -23,8 +23,8 @@ export type Verdict =
   | { readonly state: 'rows'; readonly hint: ListHint }
   /** The hint was wrong. */
   | { readonly state: 'astray' }
-  /** To be loaded, with a lease on `target`; without one where a write in flight would take the answer away again. */
-  | { readonly state: 'miss'; readonly target: string; readonly hint: Hint | undefined; readonly inFlight?: boolean };
+  /** To be loaded, with a lease on `target`; without one where it is known by now that it could not be answered from there (`bypass`). */
+  | { readonly state: 'miss'; readonly target: string; readonly hint: Hint | undefined; readonly bypass?: BypassReason };
 
 /** Judges looks, and remembers for the next ones where they led and what was decoded. */
 export class Judge {
@@ -141,7 +141,7 @@ export class Judge {
           const found = this.#rowAt(lookup, rowKey, primaryKeys[at] as readonly Canonical[], look);
           const row = found === undefined || found === 'other' ? null : found.row;
           if (row === null || !hasKey(row, lookup, cache)) {
-            return { state: 'miss', target: lookup.key, hint: undefined, inFlight: rowKeys.some((one) => look(one).state === 'marker') };
+            return missOn(lookup.key, undefined, whyNot(rowKeys, look, this.#rowHead(cache, look)));
           }
           rows.push(row);
         }
@@ -236,6 +236,12 @@ export class Judge {
     publish('corrupt', () => ({ key, cause }));
   }
 
+  /** What the rows' values begin with. */
+  #rowHead({ model }: BoundCache, look: Look): string | undefined {
+    const stamp = look(model.stamps[0]);
+    return stamp.state === 'stamp' ? this.#headOf(model.fingerprint, stamp.text) : undefined;
+  }
+
   /** `valueHead`, kept for the next lookup: those of one batch are mostly of one table. */
   #headOf(fingerprint: string, generation: string): string {
     const last = this.#lastHead;
@@ -261,7 +267,19 @@ class KnownRow {
   ) {}
 }
 
-const missOn = (target: string, hint?: Hint): Verdict => ({ state: 'miss', target, hint });
+const missOn = (target: string, hint?: Hint, bypass?: BypassReason): Verdict =>
+  bypass === undefined ? { state: 'miss', target, hint } : { state: 'miss', target, hint, bypass };
+
+/** Why a list cannot be answered from these rows, and could not after another load either. */
+function whyNot(rowKeys: readonly string[], look: Look, head: string | undefined): BypassReason | undefined {
+  let reason: BypassReason | undefined;
+  for (const key of rowKeys) {
+    const seen = look(key);
+    if (seen.state === 'marker') return 'write-in-flight';
+    if (head !== undefined && isUncacheableUnder(head, seen)) ({ reason } = seen);
+  }
+  return reason;
+}
 
 /** The content of a result entry's body; `undefined` if it is another spelling's. */
 function contentOf([asked, cells]: readonly unknown[], { values }: Lookup, cache: ResultCache): unknown {

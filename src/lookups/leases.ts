@@ -6,9 +6,9 @@ import { monotonic } from '../clock.js';
 import type { BoundCache } from '../caches/bound-cache.js';
 import type { Look } from '../coherence/affected.js';
 import type { Coherence } from '../coherence/coherence.js';
-import type { Seen } from '../entries/envelope.js';
-import { joined, witnessOf, type Load, type Sent } from './load.js';
-import { needsEpoch, unseen } from './lookup.js';
+import { isUncacheableUnder, type Seen } from '../entries/envelope.js';
+import { joined, type LeasedLoad, type Load } from './load.js';
+import { definedOf, needsEpoch, unseen } from './lookup.js';
 
 /** Leases that were placed before the look, by key, and the look at them. */
 export interface Tried {
@@ -18,16 +18,31 @@ export interface Tried {
 
 export const noneTried: Tried = { leases: new Map(), look: unseen };
 
-/** Loads that may begin, and those that another reader or a writer was faster than. */
-export interface Acquired {
-  readonly ready: readonly Load[];
-  readonly lost: readonly Load[];
-}
+/** The loads that may begin; those that are not there lost a race against another reader or a writer. */
+export type Acquired = ReadonlyMap<Load, LeasedLoad>;
 
 /** A row that is to be stored: what its value begins with, and whether one that is there is replaced. */
 export interface RowWanted {
   readonly head: string;
   readonly refresh: boolean;
+}
+
+/** What came of placing leases. */
+interface Placement {
+  readonly leases: ReadonlyMap<string, string>;
+  /** The texts of stamps that were read or made. */
+  readonly stamps: ReadonlyMap<string, string>;
+  readonly look: Look;
+  /** The look at a lease since it was placed. */
+  readonly lookOf: (key: string) => Look | undefined;
+}
+
+/** Leases on rows, and what was seen after the last of them. */
+export interface RowLeases {
+  readonly leases: Map<string, string>;
+  readonly look: Look;
+  readonly epoch: string | undefined;
+  readonly late: boolean;
 }
 
 /** Places the leases of loads. */
@@ -38,15 +53,18 @@ export class Leases {
     this.#coherence = coherence;
   }
 
-  /** Places the leases, and gives tables without generation or epoch new ones. */
-  async acquire(loads: readonly Load[], tried: Tried): Promise<Acquired> {
+  /**
+   * Places the leases, and gives tables without generation or epoch new ones.
+   * @param waited what the loads were prepared with may be outdated: it is looked at again
+   */
+  async acquire(loads: readonly Load[], tried: Tried, waited: boolean): Promise<Acquired> {
+    const stamped = waited ? await this.#lookAgain(loads) : loads;
     const targets = new Map<string, Seen>();
     const generations = new Map<string, Seen>();
     const epochs = new Map<string, Seen | undefined>();
     const indexes = new Set<string>();
-    for (const load of loads) {
+    for (const load of stamped) {
       const { tableKeys } = load.lookup.cache.model;
-      load.since = monotonic();
       if (load.bypass === undefined) {
         if (!tried.leases.has(load.target)) targets.set(load.target, load.seen);
         for (const [at, seen] of load.stampsSeen.entries()) {
@@ -67,7 +85,7 @@ export class Leases {
       if (text !== undefined) kept.set(key, text);
     };
     const placing = Array.from(targets, async ([key, seen]) => {
-      keep(leases, key, await this.#coherence.lease(key, seen));
+      keep(leases, key, await this.#coherence.leases.place(key, seen));
     });
     const [look, placed] = await Promise.all([
       this.#readEpochs(epochs, [...indexes], stamps),
@@ -77,39 +95,53 @@ export class Leases {
         keep(stamps, key, await this.#coherence.stamp(key, seen));
       }),
     ]);
-    const ready: Load[] = [];
+    const placement = { leases, stamps, look, lookOf: (key: string) => (tried.leases.has(key) ? tried.look : placed) };
+    return this.#assign(loads, stamped, placement);
+  }
+
+  /** Gives each load its lease: one of those that share a bucket holds it, and fills. */
+  async #assign(loads: readonly Load[], stamped: readonly Load[], { leases, stamps, look, lookOf }: Placement): Promise<Acquired> {
+    const acquired = new Map<Load, LeasedLoad>();
     const abandoned = new Map<string, string>();
-    const lost: Load[] = [];
     const taken = new Set<string>();
-    for (const load of loads) {
-      const { tableKeys } = load.lookup.cache.model;
-      const current = load.stampsSeen.map((seen, at) => {
-        const text = stamps.get(load.lookup.cache.stamps[at] as string);
+    for (const [at, load] of stamped.entries()) {
+      const { lookup, target } = load;
+      const current = load.stampsSeen.map((seen, of) => {
+        const text = stamps.get(lookup.cache.stamps[of] as string);
         return text === undefined ? seen : ({ state: 'stamp', text, token: '' } as const);
       });
-      load.generation = joined(current);
-      load.tableGeneration = joined(current.slice(0, 1));
-      load.epoch = stamps.get(tableKeys.epoch);
-      if (load.bypass === undefined) {
-        const lease = leases.get(load.target);
-        if (lease === undefined || load.generation === undefined) {
-          // Another reader or a writer was faster, or the store failed: look again.
-          if (lease !== undefined) abandoned.set(load.target, lease);
-          load.lookup.attempts += 1;
-          lost.push(load);
-          continue;
-        }
-        // Two spellings of one bucket: one of them holds the lease and fills.
-        if (!taken.has(load.target)) load.lease = lease;
-        taken.add(load.target);
-        load.placed = tried.leases.has(load.target) ? tried.look : placed;
-        if (load.hint !== undefined) load.index = look(load.lookup.key);
+      const generation = joined(current);
+      const lease = load.bypass === undefined ? leases.get(target) : undefined;
+      if (load.bypass === undefined && (lease === undefined || generation === undefined)) {
+        // Another reader or a writer was faster, or the store failed: look again.
+        if (lease !== undefined) abandoned.set(target, lease);
+        lookup.attempts += 1;
+        continue;
       }
-      load.flight.witness = witnessOf(load);
-      ready.push(load);
+      const isHolder = lease !== undefined && !taken.has(target);
+      if (isHolder) taken.add(target);
+      acquired.set(loads[at] as Load, {
+        ...load,
+        generation,
+        tableGeneration: joined(current.slice(0, 1)),
+        epoch: stamps.get(lookup.cache.model.tableKeys.epoch),
+        lease: isHolder ? lease : undefined,
+        placed: lease === undefined ? undefined : lookOf(target),
+        index: lease !== undefined && load.hint !== undefined ? look(lookup.key) : undefined,
+      });
     }
-    await this.#coherence.abandon(abandoned);
-    return { ready, lost };
+    await this.#coherence.leases.abandon(abandoned);
+    return acquired;
+  }
+
+  /** The loads with the stamps as they are now, and without an epoch. */
+  async #lookAgain(loads: readonly Load[]): Promise<readonly Load[]> {
+    const look = await this.#coherence.look([...new Set(loads.flatMap(({ lookup }) => definedOf(lookup.cache.stamps)))]);
+    return loads.map((load) => ({
+      ...load,
+      stampsSeen: definedOf(load.lookup.cache.stamps).map((key) => look(key)),
+      epochSeen: undefined,
+    }));
   }
 
   /** Reads the epochs that were not seen, and gives tables without one a new one; looks at index entries on the way. */
@@ -135,14 +167,14 @@ export class Leases {
    * Places leases on rows that were found by another key than their own, and looks at them, at
    * `others` and at the table's epoch after the last lease.
    * @param since when the last look before the query was made, in milliseconds of the monotonic clock
-   * @returns `epoch` as it is then; undefined if it is too late to say that nothing came between
+   * @returns `epoch` as it is then; undefined if it is too late to say that nothing came between (`late`)
    */
   async rows(
     { tableKeys }: BoundCache['model'],
     wanted: ReadonlyMap<string, RowWanted>,
     others: readonly string[],
     since: number,
-  ): Promise<{ readonly leases: ReadonlyMap<string, string>; readonly look: Look; readonly epoch: string | undefined }> {
+  ): Promise<RowLeases> {
     const leases = new Map<string, string>();
     const early = (): boolean => monotonic() - since < this.#coherence.lateLeaseLimit;
     const keys = (): string[] => [...new Set([tableKeys.epoch, ...others, ...leases.keys()])];
@@ -150,28 +182,31 @@ export class Leases {
     if (early() && wanted.size > 0) {
       const all = [...new Set([tableKeys.epoch, ...others, ...wanted.keys()])];
       // Where the store keeps the order, a look that is sent after the leases shows them, and the epoch after them.
-      const inOrder = wanted.size <= longestPart && this.#coherence.keepsOrder(all);
+      const inOrder = this.#coherence.keepsOrder(all);
       const again: string[] = [];
-      const placing = inParts([...wanted.keys()], async (key) => {
-        const lease = await this.#coherence.lease(key, { state: 'absent' });
-        if (lease === undefined) again.push(key);
-        else leases.set(key, lease);
-      });
+      const placing = Promise.all(
+        Array.from(wanted.keys(), async (key) => {
+          const lease = await this.#coherence.leases.place(key, { state: 'absent' });
+          if (lease === undefined) again.push(key);
+          else leases.set(key, lease);
+        }),
+      );
       look = inOrder ? await this.#coherence.look(all) : undefined;
-      await (await placing).stored;
+      await placing;
       if (again.length > 0) {
         // Something stands there: replace it unless it is in use or a value that may still be good.
         const seenAt = look ?? (await this.#coherence.look([...keys(), ...again]));
         look = seenAt;
         const placed = leases.size;
-        const replacing = await inParts(again, async (key) => {
-          const seen = seenAt(key);
-          const { head, refresh } = wanted.get(key) as RowWanted;
-          if (seen.state === 'value' && seen.text.startsWith(head) && !refresh) return;
-          const lease = await this.#coherence.lease(key, seen);
-          if (lease !== undefined) leases.set(key, lease);
-        });
-        await replacing.stored;
+        await Promise.all(
+          again.map(async (key) => {
+            const seen = seenAt(key);
+            const { head, refresh } = wanted.get(key) as RowWanted;
+            if (!refresh && ((seen.state === 'value' && seen.text.startsWith(head)) || isUncacheableUnder(head, seen))) return;
+            const lease = await this.#coherence.leases.place(key, seen);
+            if (lease !== undefined) leases.set(key, lease);
+          }),
+        );
         if (leases.size > placed) look = undefined;
       }
     }
@@ -179,26 +214,12 @@ export class Leases {
     const inTime = early();
     look ??= await this.#coherence.look(keys());
     const epoch = look(tableKeys.epoch);
-    return { leases, look, epoch: inTime && epoch.state === 'stamp' ? epoch.text : undefined };
+    return { leases, look, epoch: inTime && epoch.state === 'stamp' ? epoch.text : undefined, late: !inTime };
   }
 }
 
 /** Whether its lease is on the very key that its answer is stored under, and nothing else is: a look at it suffices. */
 export const isFilledByLease = (cache: BoundCache): boolean => cache.kind === 'result' || (cache.kind === 'simple' && cache.primary);
 
-/** The most operations on rows that one load sends at the same time: what is too much at once the store refuses, to others too. */
+/** The most leases that are placed, renewed or filled at the same time for one load: what is too much at once the store refuses, to others too. */
 export const longestPart = 500;
-
-/**
- * Does something for each item, for so many at a time.
- * @returns what was begun last, once all before it is done
- */
-export async function inParts<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<Sent> {
-  // The first part is begun at once: what the caller sends next comes after it.
-  let last = Promise.all(items.slice(0, longestPart).map(work));
-  for (let from = longestPart; from < items.length; from += longestPart) {
-    await last;
-    last = Promise.all(items.slice(from, from + longestPart).map(work));
-  }
-  return { stored: last };
-}

@@ -1,16 +1,30 @@
 /**
- * A load: what it began with, what it found, and who may share it.
+ * A load, phase by phase: prepared (`Load`), with its leases (`LeasedLoad`), answered (`AnsweredLoad`);
+ * and the flight, by which later readers share it.
  */
 import type { Look } from '../coherence/affected.js';
-import { joinedStamps, type Seen } from '../entries/envelope.js';
+import { joinedStamps, type Seen, type UncacheableReason } from '../entries/envelope.js';
+import type { Canonical } from '../entries/key-types.js';
+import type { StoreRefusedError } from '../errors.js';
 import { publish, type BypassReason } from '../events.js';
 import type { Hint } from './hints.js';
 import { needsEpoch, type Answer, type Lookup } from './lookup.js';
+import type { Renewal } from './renewal.js';
+
+/** What no write may have changed since a query began. */
+export interface Witness {
+  readonly key: string;
+  readonly text: string;
+  readonly generation: string;
+}
 
 /** A load that runs in this process. */
 export interface Flight {
-  /** What no write may have changed since the query began; undefined when nothing is known. */
-  witness: { readonly key: string; readonly text: string; readonly generation: string } | undefined;
+  /** Undefined until the database is asked: until then, everybody may share it. */
+  asked: { readonly witness: Witness | undefined } | undefined;
+  /** The load that this one took the place of, because a write came between; it runs still. */
+  readonly older: Flight | undefined;
+  isOver: boolean;
   readonly outcome: Promise<Outcome>;
   settle(outcome: Outcome): void;
 }
@@ -22,7 +36,7 @@ export type Outcome =
   /** It came to nothing; look again. */
   | { readonly state: 'void' };
 
-/** A load as it is prepared, run and stored. */
+/** A load that is prepared. */
 export interface Load {
   readonly lookup: Lookup;
   readonly flight: Flight;
@@ -34,39 +48,49 @@ export interface Load {
   /** The table's epoch; undefined if it was not looked at yet. */
   readonly epochSeen: Seen | undefined;
   readonly hint: Hint | undefined;
-  /** When the last look before the query was made, in milliseconds of the monotonic clock. */
-  since: number;
-  /** The stamps' text that a fill is made under. */
-  generation: string | undefined;
-  /** Of these, the table's, under which its rows are filled. */
-  tableGeneration: string | undefined;
-  /** The lease's text on `target`. */
-  lease: string | undefined;
-  epoch: string | undefined;
-  /** The index entry as it was before the query, where the lease is on the row that it leads to. */
-  index: Seen | undefined;
-  /** A look at the lease since it was placed, for its token. */
-  placed: Look | undefined;
   readonly bypass: BypassReason | undefined;
 }
 
-/** What a load found. */
-export interface Result {
+/** A load that may ask the database now. */
+export interface LeasedLoad extends Load {
+  /** The stamps' text that a fill is made under. */
+  readonly generation: string | undefined;
+  /** Of these, the table's, under which its rows are filled. */
+  readonly tableGeneration: string | undefined;
+  /** The lease's text on `target`. */
+  readonly lease: string | undefined;
+  readonly epoch: string | undefined;
+  /** The index entry as it was before the query, where the lease is on the row that it leads to. */
+  readonly index: Seen | undefined;
+  /** A look at the lease since it was placed, for its token. */
+  readonly placed: Look | undefined;
+}
+
+/** A load with its answer. */
+export interface AnsweredLoad extends LeasedLoad {
   readonly answer: Answer;
   /** The answer as it is stored, null for no row, undefined if it cannot be stored. */
   readonly cells: unknown;
+  /** Why it cannot be stored, where that will be so for whoever asks next. */
+  readonly unstorable: UncacheableReason | undefined;
+  /** When the database was asked, in milliseconds of the monotonic clock. */
+  readonly since: number;
+  readonly renewal: Renewal;
 }
 
-/** What was sent to the store: how it ends, which only few wait for. */
+/** What was sent to the store. */
 export interface Sent {
+  /** How it ends, which only few wait for. */
   readonly stored: Promise<unknown>;
+  /** Primary keys of rows that came too late to be stored: they have to be read once more. */
+  readonly rest: readonly (readonly Canonical[])[];
 }
 
 /** Nothing was to be stored. */
-export const nothingSent: Sent = { stored: Promise.resolve() };
+export const nothingSent: Sent = { stored: Promise.resolve(), rest: [] };
 
 /** What a later reader must still see to share this load. */
-export function witnessOf({ lookup, generation, lease, epoch, seen }: Load): Flight['witness'] {
+export function witnessOf({ lookup, generation, lease, epoch, seen }: LeasedLoad): Witness | undefined {
   if (generation === undefined) return undefined;
   if (needsEpoch(lookup.cache)) {
     return epoch === undefined ? undefined : { key: lookup.cache.model.tableKeys.epoch, text: epoch, generation };
@@ -80,6 +104,19 @@ export function joined([first, second]: readonly Seen[]): string | undefined {
   if (first?.state !== 'stamp') return undefined;
   if (second === undefined) return first.text;
   return second.state === 'stamp' ? joinedStamps(first.text, second.text) : undefined;
+}
+
+/** Tells that the store did not take a value. */
+export function noteRefused(lookup: Lookup, key: string, cause: StoreRefusedError): void {
+  const { reason } = cause;
+  publish('refused', () => ({ cache: lookup.cache.name, key, reason, cause }));
+  // The answer of this lookup is not stored; of a list, one of its rows may not be, which is another matter.
+  if (key === lookup.key) noteBypass(lookup, reason);
+}
+
+/** Tells that a lease was held in vain. */
+export function noteExpired({ cache }: Lookup, key: string, milliseconds: number): void {
+  publish('expired', () => ({ cache: cache.name, key, milliseconds }));
 }
 
 /** Tells that a lookup went past the cache. */

@@ -11,7 +11,7 @@ import type { BoundCache, SimpleCache } from '../caches/bound-cache.js';
 import type { Look, Sight } from '../coherence/affected.js';
 import type { Coherence } from '../coherence/coherence.js';
 import { NotSerialisable } from '../entries/codec.js';
-import type { Seen } from '../entries/envelope.js';
+import { isUncacheableUnder, valueHead, type Seen } from '../entries/envelope.js';
 import type { Canonical } from '../entries/key-types.js';
 import { publish, type BypassReason } from '../events.js';
 import { Gate } from '../gate.js';
@@ -21,7 +21,8 @@ import { answersOf, loadsMany, partsOf } from './groups.js';
 import { createListHints, Hints, type Hint, type ListHint, type ListHints } from './hints.js';
 import { Judge, type Verdict } from './judge.js';
 import { isFilledByLease, Leases, noneTried, type Tried } from './leases.js';
-import { joined, noteBypass, type Flight, type Load, type Outcome, type Result } from './load.js';
+import { joined, noteBypass, witnessOf, type AnsweredLoad, type Flight, type LeasedLoad, type Load, type Outcome, type Sent } from './load.js';
+import { Renewal } from './renewal.js';
 import {
   definedOf,
   isUnique,
@@ -50,6 +51,8 @@ export class Loader {
   readonly #filler: Filler;
   readonly #flights = new Map<string, Flight>();
   readonly #gate: Gate;
+  /** Statements that hold leases: those that run, and some that are about to. */
+  readonly #admission: Gate;
   #queue = new Queue();
 
   constructor(coherence: Coherence, options: ResolvedOptions) {
@@ -59,6 +62,7 @@ export class Loader {
     this.#listHints = createListHints(options.maxHints);
     this.#judge = new Judge(coherence, this.#hints, this.#listHints);
     this.#leases = new Leases(coherence);
+    this.#admission = new Gate(options.maxConcurrentLoads * waitingPerLoad);
     this.#filler = new Filler(coherence, this.#leases, this.#hints, this.#listHints, options.writeLease);
     this.#gate = new Gate(options.maxConcurrentLoads);
   }
@@ -116,15 +120,17 @@ export class Loader {
     const { lookups } = this.#queue;
     this.#queue = new Queue();
     const { maxBatch } = this.#options;
+    const isOne = lookups.length <= maxBatch;
     for (let from = 0; from < lookups.length; from += maxBatch) {
-      const batch = lookups.length <= maxBatch ? lookups : lookups.slice(from, from + maxBatch);
-      this.#answer(batch).catch((error: unknown) => {
+      const batch = isOne ? lookups : lookups.slice(from, from + maxBatch);
+      this.#answer(batch, isOne).catch((error: unknown) => {
         for (const { waiters } of batch) for (const { reject } of waiters) reject(error);
       });
     }
   }
 
-  async #answer(lookups: readonly Lookup[]): Promise<void> {
+  /** @param mayTry leases may be placed ahead of the look: not where many batches would wait with theirs */
+  async #answer(lookups: readonly Lookup[], mayTry: boolean): Promise<void> {
     const hints = new Map<Lookup, Hint>();
     const listHints = new Map<Lookup, ListHint>();
     const want = new Wanted();
@@ -145,7 +151,7 @@ export class Loader {
         if (last !== undefined) want.add(lookup, last);
         // It is known to this process for the first time, so a load is likely: it saves a round trip.
         if (needsEpoch(cache)) want.add(lookup, cache.model.tableKeys.epoch);
-        if (this.#isLikelyMiss(lookup)) likely.push(lookup.key);
+        if (mayTry && this.#isLikelyMiss(lookup)) likely.push(lookup.key);
         continue;
       }
       hints.set(lookup, hint);
@@ -154,7 +160,7 @@ export class Loader {
       if (!isUnique(lookup)) want.add(lookup, lookup.key);
     }
     // The leases of likely misses are sent right before the look, which shows them.
-    const trying = likely.length > 0 && this.#coherence.looksInOrder(likely) ? this.#coherence.tryLeases(likely) : undefined;
+    const trying = likely.length > 0 && this.#coherence.looksInOrder(likely) ? this.#coherence.leases.placeAhead(likely) : undefined;
     const sight = await this.#sight(want, false);
     const leases = await trying;
     const tried = leases === undefined ? noneTried : { leases, look: sight.look };
@@ -329,17 +335,24 @@ export class Loader {
     this.#wait(waiting, now);
     const leased = new Set(loads.flatMap(({ bypass, target }) => (bypass === undefined ? [target] : [])));
     const unused = [...tried.leases].filter(([key]) => !leased.has(key));
-    if (unused.length > 0) this.#coherence.inBackground(this.#coherence.abandon(new Map(unused), tried.look));
+    if (unused.length > 0) this.#coherence.inBackground(this.#coherence.leases.abandon(new Map(unused), tried.look));
     await Promise.all([this.#run(loads, tried), ...joins]);
   }
 
-  /** Decides how a miss is loaded; `undefined` if it waits for another process's fill instead. */
-  #prepare({ lookup, verdict, seen, stamps, epoch }: Miss, now: number): Load | undefined {
+  /**
+   * Decides how a miss is loaded; `undefined` if it waits for another process's fill instead.
+   * @param older a load of the same that runs still, and that a write has outdated
+   */
+  #prepare({ lookup, verdict, seen, stamps, epoch }: Miss, now: number, older?: Flight): Load | undefined {
     let bypass: BypassReason | undefined;
     if (seen.state === 'unknown' || stamps.some(({ state }) => state === 'unknown')) {
       bypass = this.#coherence.waiting > 0 ? 'undelivered-invalidation' : 'store-unavailable';
-    } else if (verdict.inFlight === true || seen.state === 'marker' || stamps.some(({ state }) => state === 'marker')) {
+    } else if (verdict.bypass !== undefined) {
+      ({ bypass } = verdict);
+    } else if (seen.state === 'marker' || stamps.some(({ state }) => state === 'marker')) {
       bypass = 'write-in-flight';
+    } else if (seen.state === 'uncacheable' && isUncacheableUnder(headOf(lookup.cache, verdict.hint, stamps), seen)) {
+      bypass = seen.reason;
     } else if (seen.state === 'lease') {
       lookup.waitUntil ??= now + this.#options.leaseWait;
       if (now < lookup.waitUntil) return undefined;
@@ -351,7 +364,7 @@ export class Loader {
     const outcome = new Promise<Outcome>((resolve) => {
       settle = resolve;
     });
-    const flight: Flight = { witness: undefined, outcome, settle };
+    const flight: Flight = { asked: undefined, older, isOver: false, outcome, settle };
     this.#flights.set(lookup.id, flight);
     return {
       lookup,
@@ -361,13 +374,6 @@ export class Loader {
       stampsSeen: stamps,
       epochSeen: epoch,
       hint: verdict.hint,
-      since: monotonic(),
-      generation: undefined,
-      tableGeneration: undefined,
-      lease: undefined,
-      epoch: undefined,
-      index: undefined,
-      placed: undefined,
       bypass,
     };
   }
@@ -385,20 +391,32 @@ export class Loader {
     }, delay);
   }
 
-  /** Shares a running load if no write was finished since it began; else looks again after it. */
-  async #join({ lookup, seen, stamps }: Miss, flight: Flight): Promise<void> {
-    const { witness } = flight;
-    let fresh = false;
-    if (witness !== undefined && joined(stamps) === witness.generation) {
-      if (witness.key === lookup.key) {
-        fresh = 'text' in seen && seen.text === witness.text;
-      } else {
-        const now = (await this.#coherence.look([witness.key]))(witness.key);
-        fresh = now.state === 'stamp' && now.text === witness.text;
+  /**
+   * Shares a running load if no write was finished since it began. If one was, the lookup does not wait
+   * for an answer that is outdated already, and begins a load of its own; but there are no more than two
+   * for one lookup at the same time, and where nothing is known, it looks again after the one that runs.
+   */
+  async #join(miss: Miss, running: Flight): Promise<void> {
+    const { lookup } = miss;
+    let flight = running;
+    let freshness = await this.#freshnessOf(miss, flight);
+    for (let current = this.#flights.get(lookup.id); current !== flight && freshness !== 'fresh'; current = this.#flights.get(lookup.id)) {
+      if (current === undefined) {
+        this.#again(lookup);
+        return;
+      }
+      flight = current;
+      freshness = await this.#freshnessOf(miss, flight);
+    }
+    if (freshness === 'outdated' && !flight.isOver && flight.older?.isOver !== false) {
+      const load = this.#prepare(miss, monotonic(), flight);
+      if (load !== undefined) {
+        await this.#run([load], noneTried);
+        return;
       }
     }
     const outcome = await flight.outcome;
-    if (!fresh || outcome.state === 'void') {
+    if (freshness !== 'fresh' || outcome.state === 'void') {
       this.#again(lookup);
       return;
     }
@@ -407,6 +425,19 @@ export class Loader {
       return;
     }
     await this.#give(lookup, outcome, false);
+  }
+
+  /** What a look says about a running load. The rule is P1: a read sees every write that was acknowledged before it. */
+  async #freshnessOf({ lookup, seen, stamps }: Miss, { asked }: Flight): Promise<'fresh' | 'outdated' | 'unknown'> {
+    // The database will see whatever was committed by now.
+    if (asked === undefined) return 'fresh';
+    const { witness } = asked;
+    const generation = joined(stamps);
+    if (witness === undefined || seen.state === 'unknown' || stamps.some(({ state }) => state === 'unknown')) return 'unknown';
+    if (generation !== witness.generation) return 'outdated';
+    const now = witness.key === lookup.key ? seen : (await this.#coherence.look([witness.key]))(witness.key);
+    if (now.state === 'unknown') return 'unknown';
+    return 'text' in now && now.text === witness.text ? 'fresh' : 'outdated';
   }
 
   /** Hands an outcome to a lookup's waiters, each an instance of its own. */
@@ -424,103 +455,161 @@ export class Loader {
 
   // ---- Loads ----------------------------------------------------------------------------------
 
+  /** Loads, one statement for each cache. A lease is placed when its statement is about to run, not before. */
   async #run(loads: readonly Load[], tried: Tried): Promise<void> {
     if (loads.length === 0) return;
-    try {
-      const { ready, lost } = await this.#leases.acquire(loads, tried);
-      // Not earlier: they would meet leases of their own, and wait for them.
-      for (const load of lost) {
-        this.#end(load, { state: 'void' });
-        this.#again(load.lookup);
-      }
-      const groups = new Map<BoundCache, Load[]>();
-      for (const load of ready) groups.set(load.lookup.cache, [...(groups.get(load.lookup.cache) ?? []), load]);
-      await Promise.all(Array.from(groups, ([cache, group]) => this.#loadGroup(cache, group)));
-    } catch (error) {
-      // Nobody may be left waiting, whatever went wrong.
-      await this.#fail(loads, error);
+    const groups = new Map<BoundCache, Load[]>();
+    const single: Load[][] = [];
+    for (const load of loads) {
+      const { cache } = load.lookup;
+      const group = groups.get(cache);
+      if (!loadsMany(cache)) single.push([load]);
+      else if (group === undefined) groups.set(cache, [load]);
+      else group.push(load);
     }
+    const atOnce: Load[][] = [];
+    const later: Load[][] = [];
+    for (const statement of [...groups.values(), ...single]) {
+      (this.#admission.tryEnter(this.#weightOf(statement)) ? atOnce : later).push(statement);
+    }
+    // Nobody waits in the queue with a lease.
+    const unused = new Map(later.flat().flatMap(({ target }) => (tried.leases.has(target) ? [[target, tried.leases.get(target) as string]] : [])));
+    if (unused.size > 0) this.#coherence.inBackground(this.#coherence.leases.abandon(unused, tried.look));
+    await Promise.all([
+      this.#start(atOnce, tried, false),
+      ...later.map(async (statement) => {
+        await this.#admission.enter(this.#weightOf(statement));
+        await this.#start([statement], noneTried, true);
+      }),
+    ]);
   }
 
-  /** Loads what is asked of one cache: by one statement where it can be one. */
-  async #loadGroup(cache: BoundCache, loads: readonly Load[]): Promise<void> {
-    if (loads.length > 1 && !loadsMany(cache)) {
-      await Promise.all(loads.map((load) => this.#loadGroup(cache, [load])));
+  /** How much of the admission a statement takes: many leases at once leave the store no room for others. */
+  #weightOf({ length }: readonly Load[]): number {
+    return Math.max(1, Math.ceil((length * this.#options.maxConcurrentLoads * waitingPerLoad) / this.#coherence.leaseRoom));
+  }
+
+  /** Runs statements that were admitted, under leases that are placed together. */
+  async #start(statements: readonly (readonly Load[])[], tried: Tried, waited: boolean): Promise<void> {
+    if (statements.length === 0) return;
+    const acquiring = this.#leases.acquire(statements.flat(), tried, waited);
+    await Promise.all(
+      statements.map(async (statement) => {
+        let isAdmitted = true;
+        const leave = (): void => {
+          if (isAdmitted) this.#admission.leave(this.#weightOf(statement));
+          isAdmitted = false;
+        };
+        try {
+          const acquired = await acquiring;
+          const ready = statement.flatMap((load) => acquired.get(load) ?? []);
+          // Not earlier: they would meet leases of their own, and wait for them.
+          for (const load of statement) {
+            if (acquired.has(load)) continue;
+            this.#end(load, { state: 'void' });
+            this.#again(load.lookup);
+          }
+          if (ready.length > 0) await this.#ask(ready, leave);
+        } catch (error) {
+          // Nobody may be left waiting, whatever went wrong.
+          this.#fail(statement, error);
+        } finally {
+          leave();
+        }
+      }),
+    );
+  }
+
+  /** Asks the database, stores what it answers and hands it out. */
+  async #ask(loads: readonly LeasedLoad[], leave: () => void): Promise<void> {
+    const { cache } = (loads[0] as LeasedLoad).lookup;
+    const leases = new Map(loads.flatMap(({ target, lease }) => (lease === undefined ? [] : [[target, lease] as const])));
+    const renewal = new Renewal(this.#coherence.leases, leases);
+    let answered: readonly AnsweredLoad[];
+    let sent: Sent;
+    try {
+      answered = await this.#answersOf(cache, loads, renewal);
+      sent = await this.#store(cache, answered);
+    } catch (error) {
+      await renewal.stop();
+      const parts = partsOf(loads, error);
+      // Under the same leases, whose tokens have to be looked at again.
+      if (parts.length > 1) await Promise.all(parts.map((part) => this.#ask(part.map((load) => ({ ...load, placed: undefined })), leave)));
+      else {
+        this.#fail(loads, error);
+        await this.#coherence.leases.abandon(leases);
+      }
       return;
     }
-    const results = await this.#ask(cache, loads);
-    if (results === undefined) return;
-    switch (cache.kind) {
-      case 'simple': {
-        const stored = cache.primary ? this.#filler.primary(cache, loads, results) : (await this.#filler.byKey(cache, loads, results)).stored;
-        await this.#conclude(cache, loads, results, stored);
-        break;
-      }
-      case 'list':
-        await Promise.all(
-          loads.map(async (load, at) => {
-            const result = results[at] as Result;
-            const { stored } = await this.#filler.list(cache, load, result);
-            await this.#conclude(cache, [load], [result], stored);
-          }),
-        );
-        break;
-      case 'result':
-        await Promise.all(
-          loads.map((load, at) => {
-            const result = results[at] as Result;
-            return this.#conclude(cache, [load], [result], this.#filler.result(cache, load, result));
-          }),
-        );
+    // Of a list that nothing was stored of.
+    await renewal.stop();
+    const stored = this.#coherence.inBackground(sent.stored);
+    if (sent.rest.length > 0) {
+      // These are loads of their own, and wait to be admitted.
+      leave();
+      await this.#readRows(cache, sent.rest);
     }
+    // What the answers were stored with has been sent, and whoever looks next sends after it: nobody waits for how it ends.
+    await Promise.all(answered.map((load) => this.#hand(cache, load)));
+    if (loads.length > manyLeases) await stored;
   }
 
   /**
-   * Asks the database, and looks meanwhile at the leases that were not seen when they were placed and
-   * are filled without another look. Without results the loads have failed, or were made in smaller groups.
+   * The database's answers, and meanwhile a look at the leases that were not seen when they were placed
+   * and are filled without another look.
    */
-  async #ask(cache: BoundCache, loads: readonly Load[]): Promise<readonly Result[] | undefined> {
+  async #answersOf(cache: BoundCache, loads: readonly LeasedLoad[], renewal: Renewal): Promise<readonly AnsweredLoad[]> {
     const began = monotonic();
+    const seesLease = isFilledByLease(cache);
     // Of one statement's leases, some may have been placed with the look, and others after it.
-    const unplaced = isFilledByLease(cache) ? loads.filter(({ lease, placed }) => lease !== undefined && placed === undefined) : [];
+    const unplaced = seesLease ? loads.filter(({ lease, placed }) => lease !== undefined && placed === undefined) : [];
     const looking = unplaced.length === 0 ? undefined : this.#coherence.look(unplaced.map(({ target }) => target));
-    try {
-      const found = await this.#gate.pass(() => answersOf(cache, loads.map(({ lookup }) => lookup.values)));
-      publish('load', () => ({ cache: cache.name, lookups: loads.length, milliseconds: monotonic() - began }));
-      const look = await looking;
-      for (const load of unplaced) load.placed = look;
-      return loads.map((load, at) => this.#result(load, cache, found[at] ?? null));
-    } catch (error) {
-      const look = await looking;
-      for (const load of unplaced) load.placed = look;
-      const parts = partsOf(loads, error);
-      if (parts.length === 1) await this.#fail(loads, error);
-      else await Promise.all(parts.map((part) => this.#loadGroup(cache, part)));
-      return undefined;
+    let since = began;
+    const found = await this.#gate.pass(() => {
+      since = monotonic();
+      for (const load of loads) load.flight.asked = { witness: witnessOf(load) };
+      return answersOf(cache, loads.map(({ lookup }) => lookup.values));
+    });
+    publish('load', () => ({ cache: cache.name, lookups: loads.length, milliseconds: monotonic() - began }));
+    await renewal.catchUp();
+    const look = await looking;
+    let renewed: Look | undefined;
+    // The rows of a list are stored first, and its own lease has to stand until they are.
+    if (cache.kind !== 'list') {
+      await renewal.stop();
+      if (seesLease && renewal.isRenewed) renewed = await this.#coherence.look(loads.flatMap(({ lease, target }) => (lease === undefined ? [] : [target])));
+    }
+    return loads.map((load, at) => ({
+      ...load,
+      ...encoded(load, found[at] ?? null),
+      placed: renewed ?? load.placed ?? look,
+      since,
+      renewal,
+    }));
+  }
+
+  /** Sends what is stored of answers. */
+  async #store(cache: BoundCache, loads: readonly AnsweredLoad[]): Promise<Sent> {
+    switch (cache.kind) {
+      case 'simple':
+        return cache.primary ? { stored: this.#filler.primary(cache, loads), rest: [] } : this.#filler.byKey(cache, loads);
+      case 'list': {
+        const sent = await Promise.all(loads.map((load) => this.#filler.list(cache, load)));
+        return { stored: Promise.all(sent.map(({ stored }) => stored)), rest: sent.flatMap(({ rest }) => rest) };
+      }
+      case 'result':
+        return { stored: Promise.all(loads.map((load) => this.#filler.result(cache, load))), rest: [] };
     }
   }
 
-  /** The answer as cells, as far as it can be stored. */
-  #result(load: Load, cache: BoundCache, answer: unknown): Result {
-    try {
-      return { answer, cells: cache.encode(answer) };
-    } catch (cause) {
-      if (!(cause instanceof NotSerialisable)) throw cause;
-      noteBypass(load.lookup, 'not-serialisable');
-      return { answer, cells: undefined };
-    }
+  /** Reads rows by primary key, so that they are stored under leases that were there before. Never rejects. */
+  async #readRows({ rows }: BoundCache, primaryKeys: readonly (readonly Canonical[])[]): Promise<void> {
+    if (rows === undefined) return;
+    await Promise.allSettled(primaryKeys.map((primaryKey) => this.load(rows, rows.valuesOfPrimaryKey(primaryKey), 'read')));
   }
 
-  /**
-   * Answers. What the answers were stored with has been sent, and whoever looks next sends after it, so
-   * nobody waits for how it ends.
-   */
-  async #conclude(cache: BoundCache, loads: readonly Load[], results: readonly Result[], stored: Promise<unknown>): Promise<void> {
-    this.#coherence.inBackground(stored);
-    await Promise.all(loads.map((load, at) => this.#hand(cache, load, results[at] as Result)));
-  }
-
-  async #hand(cache: BoundCache, load: Load, { answer, cells }: Result): Promise<void> {
+  async #hand(cache: BoundCache, load: AnsweredLoad): Promise<void> {
+    const { answer, cells } = load;
     if (load.bypass !== undefined) noteBypass(load.lookup, load.bypass);
     const own = cache.conceal(answer);
     // What is nested in it is the answer's own, which its caller may change at once.
@@ -539,23 +628,34 @@ export class Loader {
     await this.#give(load.lookup, outcome, true);
   }
 
-  async #fail(loads: readonly Load[], error: unknown): Promise<void> {
-    const leases = new Map<string, string>();
+  #fail(loads: readonly Load[], error: unknown): void {
     for (const load of loads) {
-      if (load.lease !== undefined) leases.set(load.target, load.lease);
       this.#end(load, { state: 'failed', error });
       for (const { reject } of load.lookup.waiters) reject(error);
     }
-    await this.#coherence.abandon(leases);
   }
 
   #end({ lookup, flight }: Load, outcome: Outcome): void {
     if (this.#flights.get(lookup.id) === flight) this.#flights.delete(lookup.id);
+    flight.isOver = true;
     flight.settle(outcome);
   }
-
-
 }
+
+/** An answer as cells, as far as it can be stored. */
+function encoded({ lookup }: Load, answer: unknown): Pick<AnsweredLoad, 'answer' | 'cells' | 'unstorable'> {
+  try {
+    return { answer, cells: lookup.cache.encode(answer), unstorable: undefined };
+  } catch (cause) {
+    if (!(cause instanceof NotSerialisable)) throw cause;
+    noteBypass(lookup, 'not-serialisable');
+    return { answer, cells: undefined, unstorable: 'not-serialisable' };
+  }
+}
+
+/** What the value would begin with that a lookup is loaded for. */
+const headOf = (cache: BoundCache, hint: Hint | undefined, stamps: readonly Seen[]): string =>
+  valueHead(hint === undefined ? cache.fingerprint : cache.model.fingerprint, joined(hint === undefined ? stamps : stamps.slice(0, 1)) ?? '');
 
 interface Miss {
   readonly lookup: Lookup;
@@ -572,6 +672,12 @@ interface Miss {
  * placed ahead spares a miss a round trip; one that is refused costs a hit a command, a tenth of that.
  */
 const likelyMiss = 0.2;
+
+/** For each statement that may run, so many more may hold leases and wait: the next one is ready when it has ended. */
+const waitingPerLoad = 4;
+
+/** From so many leases on, a statement makes room only when its answers are stored. */
+const manyLeases = 100;
 
 /** After so many leases that could not be placed, the store is as good as down for this lookup. */
 const maxLeaseAttempts = 5;

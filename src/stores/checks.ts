@@ -1,5 +1,5 @@
 /** What keys, values and lifetimes every store takes: exactly those that memcached takes. */
-import { StoreProtocolError } from '../errors.js';
+import { StoreProtocolError, StoreRefusedError } from '../errors.js';
 import { show } from '../options.js';
 
 const legalKey = /^[\x21-\x7e]{1,250}$/;
@@ -23,12 +23,12 @@ export function checkKey(key: string): void {
 
 /**
  * Length of a value in bytes of UTF-8.
- * @throws StoreProtocolError when it is more than `most`
+ * @throws StoreRefusedError when it is more than `most`
  */
 export function valueBytes(value: string, most: number): number {
   const bytes = Buffer.byteLength(value);
   if (bytes > most) {
-    throw new StoreProtocolError(`A value of ${String(bytes)} bytes is over the store's limit of ${String(most)} bytes.`);
+    throw new StoreRefusedError(`A value of ${String(bytes)} bytes is over the store's limit of ${String(most)} bytes.`, 'too-large');
   }
   return bytes;
 }

@@ -4,7 +4,8 @@
  * A `Command` knows its own request and reply; `ReplyReader` cuts what a server sends for them.
  */
 import { wallClock } from '../clock.js';
-import { StoreError, StoreProtocolError, StoreUnavailableError } from '../errors.js';
+import { StoreError, StoreProtocolError, StoreRefusedError, StoreUnavailableError } from '../errors.js';
+import type { RefusalReason } from '../events.js';
 import { show } from '../options.js';
 import { wholeSeconds } from './checks.js';
 import type { StoreItem, StoreReply, StoreToken } from './store.js';
@@ -144,14 +145,20 @@ export abstract class Command {
     if (!this.#ended) this.callback(undefined, reply);
   }
 
+  /** The error for a reply that refuses this command alone. */
+  protected refusalOf(message: string, _line: string): StoreProtocolError {
+    return new StoreProtocolError(message);
+  }
+
   /** The reply is none of those that the command has of its own. */
   protected takeError(line: string): boolean {
-    const error = new StoreProtocolError(`memcached ${this.server} answered '${this.type}' with ${show(line)}.`);
+    const message = `memcached ${this.server} answered '${this.type}' with ${show(line)}.`;
     if (line.startsWith('SERVER_ERROR')) {
-      this.refusal = error;
-      this.fail(error);
+      this.refusal = this.refusalOf(message, line);
+      this.fail(this.refusal);
       return true;
     }
+    const error = new StoreProtocolError(message);
     // After ERROR and CLIENT_ERROR, what was to be the value may be read as further commands.
     throw error;
   }
@@ -379,6 +386,12 @@ const outcomes: Readonly<Record<OutcomeVerb, ReadonlyMap<string, boolean>>> = {
   ]),
 };
 
+/** Reads why memcached refused a value from its reply. Its wording has been the same since version 1.2. */
+function refusalReason(line: string): RefusalReason {
+  if (line.includes('too large')) return 'too-large';
+  return line.includes('out of memory') ? 'out-of-memory' : 'refused';
+}
+
 /** A command whose reply is one word. */
 export class OutcomeCommand extends Command {
   readonly #verb: OutcomeVerb;
@@ -417,6 +430,10 @@ export class OutcomeCommand extends Command {
 
   protected failed(error: StoreError): void {
     this.#reject(error);
+  }
+
+  protected override refusalOf(message: string, line: string): StoreRefusedError {
+    return new StoreRefusedError(message, refusalReason(line));
   }
 }
 

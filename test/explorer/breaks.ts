@@ -34,7 +34,7 @@ export const breaks: readonly Break[] = [
     name: 'a fill does not check its lease',
     edits: [
       {
-        file: 'coherence/coherence.js',
+        file: 'coherence/read-leases.js',
         replace: `async fill(key, lease, seen, value, seconds) {
         if (seen.state !== 'lease' || seen.text !== lease)`,
         by: `async fill(key, lease, seen, value, seconds) {
@@ -70,7 +70,14 @@ export const breaks: readonly Break[] = [
   },
   {
     name: 'a load in flight is shared without a look',
-    edits: [{ file: 'lookups/loader.js', replace: `if (!fresh || outcome.state === 'void')`, by: `if (outcome.state === 'void')` }],
+    edits: [
+      {
+        file: 'lookups/loader.js',
+        replace: `if (asked === undefined)
+            return 'fresh';`,
+        by: `return 'fresh';`,
+      },
+    ],
     scenario: { ...oneWriter, processes: [[['save 1']], [['read 1'], ['read 1']]], lateReplies: true },
     promises: ['P1'],
   },
@@ -107,7 +114,7 @@ export const breaks: readonly Break[] = [
   },
   {
     name: 'a row found by another key is filled although a write was finished meanwhile',
-    edits: [{ file: 'lookups/fill.js', replace: `epoch !== undefined && epoch === load.epoch;`, by: `true;` }],
+    edits: [{ file: 'lookups/fill.js', replace: `epoch !== undefined && epoch === load.epoch && body`, by: `body` }],
     scenario: { ...oneWriter, processes: [[['save 1']], [['read a']]] },
     promises: ['P1'],
   },

@@ -181,7 +181,7 @@ const everything: readonly Exchange[] = [
   { kind: 'delete', reply: 'DELETED\r\n', expected: { done: true } },
   { kind: 'delete', reply: 'NOT_FOUND\r\n', expected: { done: false } },
   { kind: 'version', reply: 'VERSION 1.6.18\r\n', expected: { version: true } },
-  { kind: 'add', reply: 'SERVER_ERROR out of memory storing object\r\n', expected: { error: 'StoreProtocolError' } },
+  { kind: 'add', reply: 'SERVER_ERROR out of memory storing object\r\n', expected: { error: 'StoreRefusedError' } },
   { kind: 'version', reply: 'SERVER_ERROR busy\r\n', expected: { error: 'StoreProtocolError' } },
   { kind: 'gets', keys: ['a'], reply: 'SERVER_ERROR out of memory\r\n', expected: { items: {}, failed: { a: 'StoreProtocolError' } } },
   // What came before the refusal counts for nothing.
