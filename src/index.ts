@@ -87,6 +87,7 @@ export {
   StoreClosedError,
   StoreError,
   StoreProtocolError,
+  StoreRefusedError,
   StoreTimeoutError,
   StoreUnavailableError,
   UnknownKeyFieldError,

@@ -335,7 +335,7 @@ export class Loader {
     this.#wait(waiting, now);
     const leased = new Set(loads.flatMap(({ bypass, target }) => (bypass === undefined ? [target] : [])));
     const unused = [...tried.leases].filter(([key]) => !leased.has(key));
-    if (unused.length > 0) this.#coherence.inBackground(this.#coherence.leases.abandon(new Map(unused), tried.look));
+    if (unused.length > 0) void this.#coherence.inBackground(this.#coherence.leases.abandon(new Map(unused), tried.look));
     await Promise.all([this.#run(loads, tried), ...joins]);
   }
 
@@ -474,7 +474,7 @@ export class Loader {
     }
     // Nobody waits in the queue with a lease.
     const unused = new Map(later.flat().flatMap(({ target }) => (tried.leases.has(target) ? [[target, tried.leases.get(target) as string]] : [])));
-    if (unused.size > 0) this.#coherence.inBackground(this.#coherence.leases.abandon(unused, tried.look));
+    if (unused.size > 0) void this.#coherence.inBackground(this.#coherence.leases.abandon(unused, tried.look));
     await Promise.all([
       this.#start(atOnce, tried, false),
       ...later.map(async (statement) => {
