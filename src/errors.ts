@@ -250,6 +250,7 @@ const named = {
   StoreTimeoutError,
   StoreUnavailableError,
   StoreProtocolError,
+  StoreRefusedError,
   StoreClosedError,
   InvalidationFailedError,
 };

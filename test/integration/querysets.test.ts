@@ -174,11 +174,20 @@ for (const name of backendNames) {
       const failures: unknown[] = [];
       const listen = (message: unknown): void => void failures.push(message);
       subscribe('sequelize-flash:error', listen);
+      const expired: unknown[] = [];
+      const listenToExpired = (message: unknown): void => void expired.push(message);
+      subscribe('sequelize-flash:expired', listenToExpired);
       try {
-        assert.equal((await Vote.cache.filter({ user: emma })).length, 12_000);
+        // A machine that is too busy to renew a lease in time says so, and gives the next one a longer life.
+        do {
+          expired.length = 0;
+          assert.equal((await Vote.cache.filter({ user: emma })).length, 12_000);
+          await backend.store.quiet();
+        } while (expired.length > 0);
         assert.equal((await costing(backend, { sql: 0 }, () => Vote.cache.filter({ user: emma }))).length, 12_000);
       } finally {
         unsubscribe('sequelize-flash:error', listen);
+        unsubscribe('sequelize-flash:expired', listenToExpired);
       }
       assert.deepEqual(failures, []);
     });
