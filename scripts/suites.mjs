@@ -34,7 +34,12 @@ export const SUITES = [
     share: { TORTURE_SECONDS: '12' },
     full: { TORTURE_SECONDS: '60' },
   },
-  { name: 'packaging', files: /^test\/packaging\// },
+  {
+    name: 'packaging',
+    files: /^test\/packaging\//,
+    share: { PACKAGING_BUILDS: '4' },
+    full: { PACKAGING_BUILDS: '17' },
+  },
 ];
 
 /** Matches every file that `node --test` is to run. */

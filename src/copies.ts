@@ -18,8 +18,8 @@ let announced = false;
  * again, as a test runner or a hot reload does, is the same copy.
  */
 export function announceCopy(): void {
-  const holder = globalThis as { [shared]?: Copies };
-  const copies = (holder[shared] ??= { known: [], warned: false });
+  const copies = (Reflect.get(globalThis, shared) as Copies | undefined) ?? { known: [], warned: false };
+  Reflect.set(globalThis, shared, copies);
   // An ES module bundle has no __filename, and is not told from another one.
   const isNamed = typeof __filename === 'string';
   const own = `${version} (${isNamed ? __filename : 'in a bundle'})`;

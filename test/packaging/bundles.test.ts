@@ -1,12 +1,13 @@
 /** The package as it ships, in programs as users build them: Node, esbuild, webpack, TypeScript. On real servers, offline. */
 import assert from 'node:assert/strict';
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { build } from 'esbuild';
 import { Sequelize } from 'sequelize';
 import webpack from 'webpack';
 import { mysqlUrl } from '../support/backends.js';
+import { seed } from '../support/seed.js';
 import { asCommonJs, asModule, asSequelizeTypescript, asTypeScript, expected } from './application.js';
 import { alone, compileTypeScript, createProject, removePackage, runProgram, type Project } from './project.js';
 
@@ -97,6 +98,25 @@ async function assertWorks(t: TestContext, file: string, more: Readonly<Record<s
   }
 }
 
+/**
+ * Builds take minutes on a busy machine: the share of this suite draws about PACKAGING_BUILDS of them by
+ * the SEED, each with the same chance, and the whole suite makes all.
+ */
+const wanted = Number(process.env.PACKAGING_BUILDS ?? 4);
+const allBuilds = 17;
+const chosenSeed = seed();
+let seen = 0;
+const drawn: string[] = [];
+
+/** Registers a test that builds something, if it is drawn. */
+function sampled(name: string, run: (t: TestContext) => Promise<void>): void {
+  seen += 1;
+  const place = createHash('sha256').update(`${String(chosenSeed)} ${name}`).digest().readUInt32LE() / 2 ** 32;
+  if (place >= wanted / allBuilds) return;
+  drawn.push(name);
+  it(name, run);
+}
+
 after(removePackage);
 
 describe('an application with MySQL, memcached and the memory store', () => {
@@ -116,25 +136,25 @@ describe('an application with MySQL, memcached and the memory store', () => {
   }
 
   for (const format of ['cjs', 'esm'] as const) {
-    it(`runs as one minified file of esbuild, ${format}, with nothing beside it`, async (t) => {
+    sampled(`runs as one minified file of esbuild, ${format}, with nothing beside it`, async (t) => {
       const { file, remove } = await alone(await withEsbuild(project, 'app.mjs', format), `main${extension(format)}`);
       t.after(remove);
       await assertWorks(t, file);
       await assertWorks(t, file, { FROM_ENV: '1' });
     });
 
-    it(`runs as a minified file of esbuild, ${format}, with its packages beside it`, async (t) => {
+    sampled(`runs as a minified file of esbuild, ${format}, with its packages beside it`, async (t) => {
       await assertWorks(t, await withEsbuild(project, 'app.mjs', format, ['sequelize', 'mysql2', 'memcached']));
     });
 
-    it(`runs as a minified file of webpack, ${format}, with Sequelize beside it`, async (t) => {
+    sampled(`runs as a minified file of webpack, ${format}, with Sequelize beside it`, async (t) => {
       const { file, warnings } = await withWebpack(project, 'app.mjs', format, ['sequelize', 'mysql2']);
       assert.deepEqual(warnings, []);
       await assertWorks(t, file);
       await assertWorks(t, file, { FROM_ENV: '1' });
     });
 
-    it(`runs as a minified file of webpack, ${format}, with memcached beside it, too`, async (t) => {
+    sampled(`runs as a minified file of webpack, ${format}, with memcached beside it, too`, async (t) => {
       const { file, warnings } = await withWebpack(project, 'app.mjs', format, ['sequelize', 'mysql2', 'memcached']);
       assert.deepEqual(warnings, []);
       await assertWorks(t, file);
@@ -142,7 +162,7 @@ describe('an application with MySQL, memcached and the memory store', () => {
     });
   }
 
-  it('runs as one minified file of webpack, with nothing beside it', async (t) => {
+  sampled('runs as one minified file of webpack, with nothing beside it', async (t) => {
     const { file, warnings } = await withWebpack(project, 'app.mjs', 'cjs');
     // Sequelize's own: how it finds a driver by its name.
     assert.deepEqual(warnings.filter((warning) => !warning.includes('the request of a dependency is an expression')), []);
@@ -185,10 +205,10 @@ describe('a program without the package memcached', () => {
   it('runs in Node', () => assertAsks(join(project.folder, 'app.mjs')));
 
   for (const format of ['cjs', 'esm'] as const) {
-    it(`is bundled by esbuild, ${format}`, async () => assertAsks(await withEsbuild(project, 'app.mjs', format)));
-    it(`is bundled by webpack, ${format}`, async () => {
+    sampled(`is bundled by esbuild, ${format}, without it`, async () => assertAsks(await withEsbuild(project, 'app.mjs', format)));
+    sampled(`is bundled by webpack, ${format}, without it`, async () => {
       const { file, warnings } = await withWebpack(project, 'app.mjs', format, ['sequelize', 'mysql2']);
-      assert.ok(warnings.every((warning) => /Can't resolve 'memcached'/.test(warning)), warnings.join('\n'));
+      assert.ok(warnings.every((warning) => warning.includes("Can't resolve 'memcached'")), warnings.join('\n'));
       await assertAsks(file);
     });
   }
@@ -243,7 +263,7 @@ describe('an application in strict TypeScript', () => {
     ['an ES module', { module: 'nodenext', outDir: 'out' }, 'app.mts'],
     ['classic resolution', { module: 'commonjs', moduleResolution: 'node10', esModuleInterop: true, outDir: 'out' }, 'app.ts'],
   ] as const) {
-    it(`compiles and runs as ${name}, with the client's class from @types/memcached`, async (t) => {
+    sampled(`compiles and runs as ${name}, with the client's class from @types/memcached`, async (t) => {
       const project = await createProject(['sequelize', 'mysql2', 'memcached', '@types/memcached', '@types/node', '@types/validator']);
       t.after(() => project.remove());
       await project.write(file, asTypeScript);
@@ -253,7 +273,7 @@ describe('an application in strict TypeScript', () => {
     });
   }
 
-  it('compiles and runs with sequelize-typescript, also minified', async (t) => {
+  sampled('compiles and runs with sequelize-typescript, also minified', async (t) => {
     const project = await createProject(['sequelize', 'sequelize-typescript', 'reflect-metadata', 'mysql2', 'memcached', '@types/node', '@types/validator']);
     t.after(() => project.remove());
     await project.write('app.ts', asSequelizeTypescript);
@@ -263,4 +283,10 @@ describe('an application in strict TypeScript', () => {
       assert.equal(stdout, 'Emma true\n');
     }
   });
+});
+
+it('draws builds by the seed', (t) => {
+  assert.equal(seen, allBuilds);
+  if (wanted >= allBuilds) assert.equal(drawn.length, allBuilds);
+  t.diagnostic(`SEED=${String(chosenSeed)} PACKAGING_BUILDS=${String(wanted)}: ${drawn.join('; ')}`);
 });
