@@ -32,6 +32,7 @@ import { IncludingCache, RelatedCache, type Chain } from './chains.js';
 import { declarationOf, type ModelOptions } from './declarations.js';
 import { GenericForeignKeys } from './generic-foreign-keys.js';
 import { keyFieldOf, type KeyField } from './key-fields.js';
+import { References } from './references.js';
 import { cachesOf, hopsOf, inclusionsOf, stepOf, stepsOf, type CacheFinder, type Inclusion, type Step, type StepCache } from './relations.js';
 
 /** Everything that is cached of one model. */
@@ -59,17 +60,6 @@ export interface BoundModel {
 /** What a cache class is here. */
 export type Answerer = BoundCache | Chain;
 
-/** A foreign key, as a model declares it. */
-export interface Reference {
-  readonly child: ModelStatic<Model>;
-  /** The child's column. */
-  readonly column: string;
-  /** The parent's column; the primary key if it is not said. */
-  readonly key: string | undefined;
-  readonly onDelete: string | undefined;
-  readonly onUpdate: string | undefined;
-}
-
 /** What binding needs of the registry. */
 export interface BindingContext {
   readonly sequelize: Sequelize;
@@ -89,8 +79,7 @@ export class Bindings {
   readonly models = new Map<ModelStatic<Model>, BoundModel>();
   readonly tables = new Map<string, readonly BoundModel[]>();
   readonly classes = new Map<CacheClass, Answerer>();
-  /** Foreign keys by the table that they refer to. */
-  readonly references = new Map<string, Reference[]>();
+  readonly references: References;
   /** By table: why what is declared of it could not be bound. */
   readonly broken = new Map<string, Error>();
   /** Caches that steps of relations need, by model and attribute. */
@@ -104,6 +93,7 @@ export class Bindings {
   };
 
   constructor(models: readonly ModelStatic<Model>[], context: BindingContext) {
+    this.references = new References(models);
     const drafts = new Map<ModelStatic<Model>, Draft>();
     const names = new Set<string>();
     const attempt = (model: ModelStatic<Model>, work: () => void): void => {
@@ -118,7 +108,6 @@ export class Bindings {
       }
     };
     for (const model of models) {
-      addReferences(model, this.references);
       attempt(model, () => {
         const draft = draftOf(model, context, names);
         if (draft !== undefined) drafts.set(model, draft);
@@ -540,16 +529,4 @@ function attributeField({ model, columns }: Draft, attribute: string): KeyField 
     throw new InvalidCacheClassError(`'${attribute}' of model ${model.name}, by which a relation finds its rows, has the type ${column?.type ?? 'VIRTUAL'}, which cannot be a key.`);
   }
   return columnField(column);
-}
-
-function addReferences(child: ModelStatic<Model>, found: Map<string, Reference[]>): void {
-  for (const [name, attribute] of Object.entries(child.getAttributes())) {
-    const { references, onDelete, onUpdate, field } = attribute;
-    if (references === undefined) continue;
-    const { model: target, key }: { model?: unknown; key?: string } =
-      typeof references === 'string' ? { model: references } : references;
-    const table = typeof target === 'string' ? target : (target as { readonly tableName?: string } | undefined)?.tableName;
-    if (table === undefined) continue;
-    found.set(table, [...(found.get(table) ?? []), { child, column: field ?? name, key, onDelete, onUpdate }]);
-  }
 }

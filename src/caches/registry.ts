@@ -19,11 +19,12 @@ import { show, type ResolvedOptions } from '../options.js';
 import { isRequestOpen, memoised, noteWrite, writesOf } from '../request-cache.js';
 import type { CacheClass, PrefetchOptions, ReadOptions } from '../types.js';
 import { Counters, type BoundCache, type ListCache, type SimpleCache } from './bound-cache.js';
-import { Bindings, cachedGetters, getterOf, type Answerer, type BoundModel, type Getter, type Reference } from './binding.js';
+import { Bindings, cachedGetters, getterOf, type Answerer, type BoundModel, type Getter } from './binding.js';
 import { attach, preparedInclude, type Chain } from './chains.js';
 import { declarationCount, doesNotExistOf } from './declarations.js';
 import { isInstanceOf } from './instances.js';
 import { InvalidationByHand, type Voider } from './invalidation-by-hand.js';
+import type { References } from './references.js';
 import { follow, NotInCache, type Step } from './relations.js';
 
 export type { Answerer, BoundModel } from './binding.js';
@@ -150,9 +151,9 @@ export class Registry {
     return tables.get(table) ?? [];
   }
 
-  /** The foreign keys that refer to a table: through them the database itself changes rows. */
-  referencesTo(table: string): readonly Reference[] {
-    return this.bind().references.get(table) ?? [];
+  /** The foreign keys of all models: through them the database itself changes rows. */
+  get references(): References {
+    return this.bind().references;
   }
 
   /** The cached models of which the text of a statement names the table. */

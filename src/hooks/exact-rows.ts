@@ -4,18 +4,19 @@
  */
 import type { Sequelize, Transaction } from 'sequelize';
 import type { Sending } from './interception.js';
+import type { BoundModel } from '../caches/registry.js';
 import { watchMatchedRows } from './matched-rows.js';
 import { inTheNameOf, prepare } from './own-statements.js';
-import { joinedModels, readBefore, type Before, type LockBy } from './row-reads.js';
+import { joinedModels, nothingRead, readBefore, type Before, type LockBy } from './row-reads.js';
 import { ServerSettings, type Level } from './server-settings.js';
-import { byCondition, type ModelPlan, type WritePlan } from './writes.js';
+import { byCondition, type WritePlan } from './writes.js';
 
 /** What came of a statement. */
 export interface Sent {
   readonly result: unknown;
   readonly before: Before;
   /** Models whose rows are not all known. */
-  readonly joined: readonly ModelPlan[];
+  readonly joined: readonly BoundModel[];
 }
 
 /** Reads rows around the statements of one Sequelize instance, inside transactions. */
@@ -62,7 +63,8 @@ export class ExactRows {
     const isWeak = (): Promise<boolean> => this.settings.isWeak(root);
     const inexact = byCondition(plan) && !(plan.deletes && this.#isCounted(plan)) && (await isWeak());
     if (!inexact) return this.#run(plan, query, transaction, 'scan', isWeak, sending);
-    return { result: await sending.run(), before: new Map(), joined: plan.models.filter(({ readBefore: reads }) => reads) };
+    const joined = [...plan.models.flatMap(({ bound, readBefore: reads }) => (reads ? [bound] : [])), ...(plan.cascade?.reached ?? [])];
+    return { result: await sending.run(), before: nothingRead, joined };
   }
 
   /** Whether the number of rows that a statement matches is known, and tells whether rows have joined. */
@@ -79,13 +81,13 @@ export class ExactRows {
     sending: Sending,
   ): Promise<Sent> {
     const before = await this.#readBefore(plan, transaction, lockBy, sending);
-    if (before.size === 0) return { result: await sending.run(), before, joined: [] };
+    if (before.rows.size === 0 && before.parents === undefined) return { result: await sending.run(), before, joined: [] };
     const matched = watchMatchedRows(query, plan.deletes);
     const result = await sending.run();
     const number = matched();
     if (number === undefined) this.#tellsMatched = false;
-    const suspects = joinedModels(before, number, false);
-    const joined = suspects.length === 0 || (await isWeak()) ? suspects : joinedModels(before, number, true);
+    const suspects = joinedModels(plan, before, number, false);
+    const joined = suspects.length === 0 || (await isWeak()) ? suspects : joinedModels(plan, before, number, true);
     return { result, before, joined };
   }
 

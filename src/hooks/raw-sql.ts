@@ -1,4 +1,5 @@
 /** What the text of a statement tells, where no model says what it does: raw SQL and DDL. */
+import type { Change } from './cascades.js';
 
 /** Texts that are no code, and comments. Those that begin with an exclamation mark are code to the server. */
 const notCode = /'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|`(?:[^`]|``)*`|\/\*(?![!M])[^]*?\*\/|(?:--(?=\s|$)|#).*/g;
@@ -52,3 +53,54 @@ export const aboutTables = (sql: string): boolean => statementsIn(sql).some((sta
 
 /** Whether a text drops tables that it does not name. */
 export const dropsDatabase = (sql: string): boolean => statementsIn(sql).some((statement) => /^drop +(database|schema)\b/i.test(statement));
+
+/**
+ * What the statements in a text do to rows that are there, as far as the text tells: whether they can
+ * remove some, and which columns they can set.
+ */
+export function changeIn(sql: string): Change {
+  const clauses: string[] = [];
+  let removes = false;
+  for (const statement of namingStatementsIn(sql)) {
+    if (harmless.test(statement)) continue;
+    const kind = /^[(\s]*([a-z]+)/.exec(statement)?.[1];
+    if (kind === 'delete' || kind === 'replace' || /^(insert|update) +or +replace\b/.test(statement)) removes = true;
+    if (kind === 'insert') clauses.push(/(?<![\w$§])(on duplicate key|do) update\b(.*)/s.exec(statement)?.[2] ?? '');
+    else if (kind === 'update') clauses.push(setClause(statement));
+    else if (kind !== 'delete' && kind !== 'replace') return { removes: true, sets: () => true };
+  }
+  // In some modes a backslash ends no text: then what is taken for one may be code.
+  if (sql.includes('\\')) {
+    clauses.push(sql.toLowerCase());
+    removes ||= /delete|replace/i.test(sql);
+  }
+  return { removes, sets: (column) => clauses.some((clause) => names(clause, column.toLowerCase())) };
+}
+
+/** Before the parts of a quoted name, so that none is taken for a word of the language. */
+const quoted = '§';
+
+/** The statements in a text in lower case, with names in quotes (which may be texts) and without other texts. */
+const namingStatementsIn = (sql: string): readonly string[] =>
+  statementsIn(
+    sql.replace(notCode, (text) => (/^["`]/.test(text) ? ` ${text.slice(1, -1).replace(/(^|[^\p{L}\p{N}_$])+/gu, quoted)} ` : ' ')),
+  ).map((statement) => statement.toLowerCase());
+
+/** What an UPDATE sets: from its first SET to the end of the list. */
+function setClause(statement: string): string {
+  const from = /(?<![\w$§])set(?![\w$])/.exec(statement)?.index ?? 0;
+  let depth = 0;
+  for (const token of statement.slice(from).matchAll(/[()]|(?<![\w$§])(where|order|limit|returning|from)(?![\w$])/g)) {
+    if (token[0] === '(') depth += 1;
+    else if (token[0] === ')') depth -= 1;
+    else if (depth === 0) return statement.slice(from, from + token.index);
+  }
+  return statement.slice(from);
+}
+
+/** Whether a column is named in a part of a statement. */
+function names(clause: string, column: string): boolean {
+  const word = column.replace(/[^\p{L}\p{N}_$]+/gu, quoted);
+  // Several words in quotes are one name.
+  return new RegExp(`(?<![\\p{L}\\p{N}_$]§?)${word.replace(/\$/g, '\\$')}(?!§?[\\p{L}\\p{N}_$])`, 'u').test(clause);
+}

@@ -1,14 +1,28 @@
 /** Reads for a statement's plan what only the database knows: rows as they are before it and after it. */
 import type { Transaction } from 'sequelize';
+import type { BoundModel } from '../caches/registry.js';
 import type { Canonical } from '../entries/key-types.js';
 import { publish, type WideReason } from '../events.js';
+import { readCascade, voidReached, type CascadePlan } from './cascades.js';
+import type { Effects } from './effects.js';
 import { imagesFoundAndLocked, imagesOf, imagesWhere, type Image, type RowLock } from './images.js';
 import { mayHaveJoined } from './matched-rows.js';
 import { isVictim } from './own-statements.js';
 import type { ModelPlan, WritePlan } from './writes.js';
 
-/** The rows as they were, by the plan's models. A model is missing if its table is void as a whole. */
-export type Before = ReadonlyMap<ModelPlan, readonly Image[]>;
+/** What was read before a statement. */
+export interface Before {
+  /**
+   * The rows as they were, by the plan's models, and by those that follow them by foreign keys. A model is
+   * missing if its table is void as a whole.
+   */
+  readonly rows: ReadonlyMap<ModelPlan, readonly Image[]>;
+  /** How many rows there were from which foreign keys were followed. */
+  readonly parents: number | undefined;
+}
+
+/** Nothing was read. */
+export const nothingRead: Before = Object.freeze({ rows: new Map(), parents: undefined });
 
 /**
  * How rows are locked that a condition names.
@@ -35,7 +49,8 @@ export async function readBefore(plan: WritePlan, most: number, transaction: Tra
       if (plan.effects.before(bound, model.set, values).length > 0) plan.effects.table(bound, 'unknown-rows');
     }
   }
-  return found;
+  const parents = plan.cascade === undefined ? undefined : await readFollowers(plan.cascade, plan.effects, most, transaction, lockBy, found);
+  return { rows: found, parents };
 }
 
 function lock(
@@ -49,19 +64,46 @@ function lock(
   return imagesFoundAndLocked(bound, where, most, transaction);
 }
 
-/** The models whose rows may have been joined by others before the statement ran, so that not all are known. */
-export const joinedModels = (before: Before, matched: number | undefined, gapLock: boolean): readonly ModelPlan[] =>
-  [...before].flatMap(([model, { length }]) =>
-    mayHaveJoined({ found: length, asked: model.primaryKeys?.length }, matched, gapLock) ? [model] : [],
-  );
+/**
+ * Reads and locks the rows that follow by foreign keys, and adds them to those that were found.
+ * @returns how many rows they follow; undefined if not all are known
+ */
+async function readFollowers(
+  cascade: CascadePlan,
+  effects: Effects,
+  most: number,
+  transaction: Transaction | null,
+  lockBy: LockBy,
+  found: Map<ModelPlan, readonly Image[]>,
+): Promise<number | undefined> {
+  if (lockBy === 'find first') {
+    voidReached(cascade, effects);
+    return undefined;
+  }
+  const { followers, parents } = await readCascade(cascade, { effects, most, transaction }, found);
+  for (const { bound, set, images, readAfter: reads } of followers) {
+    const primaryKeys = images.map(({ primaryKey }) => primaryKey);
+    found.set({ bound, set, primaryKeys, where: undefined, readBefore: false, readAfter: reads, inserted: [] }, images);
+  }
+  return parents;
+}
+
+/** The models of which not all changed rows are known: others may have joined those that were read, before the statement ran. */
+export function joinedModels({ cascade }: WritePlan, { rows, parents }: Before, matched: number | undefined, gapLock: boolean): readonly BoundModel[] {
+  const joined = [...rows]
+    .filter(([{ primaryKeys }, { length }]) => mayHaveJoined({ found: length, asked: primaryKeys?.length }, matched, gapLock))
+    .map(([{ bound }]) => bound);
+  if (cascade === undefined || parents === undefined) return joined;
+  return joined.length > 0 || mayHaveJoined({ found: parents, asked: cascade.asked }, matched, gapLock) ? [...joined, ...cascade.reached] : joined;
+}
 
 /** Adds to a statement's effects the ids that the database chose, and the rows as they are after it. */
 export async function readAfter(plan: WritePlan, before: Before, transaction: Transaction | null, rowLock: RowLock): Promise<void> {
   const { effects } = plan;
-  for (const model of plan.models) {
+  for (const model of new Set([...plan.models, ...before.rows.keys()])) {
     const { bound, inserted, set } = model;
     const { cached } = bound;
-    const primaryKeys = [...(model.primaryKeys ?? before.get(model)?.map(({ primaryKey }) => primaryKey) ?? [])];
+    const primaryKeys = [...(model.primaryKeys ?? before.rows.get(model)?.map(({ primaryKey }) => primaryKey) ?? [])];
     for (const instance of inserted) {
       const primaryKey = cached.keyValues(instance, cached.primaryKey);
       // Of a bulk insert the ids come with its hook; of a failed one there are none.

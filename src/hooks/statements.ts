@@ -16,25 +16,24 @@ import { canonicalValues } from '../models/cached-model.js';
 import { ownValues } from '../models/hydrate.js';
 import { publish } from '../events.js';
 import { noteWrite } from '../request-cache.js';
+import { reachedBy, voidReached } from './cascades.js';
 import { dependsOnAfter, Effects } from './effects.js';
-import { aboutTables, canWrite, dropsDatabase, kindOf, transactionAfter } from './raw-sql.js';
+import { aboutTables, canWrite, changeIn, dropsDatabase, kindOf, transactionAfter } from './raw-sql.js';
 import { ExactRows } from './exact-rows.js';
 import { hasRowLocks, type RowLock } from './images.js';
 import { aroundRun, Interception, type Sending } from './interception.js';
 import { LostConnections } from './lost-connections.js';
 import { CannotPrepare, errorNumber, inTheNameOf, noRetry } from './own-statements.js';
 import { inOwnTransaction } from './own-transaction.js';
-import { readAfter, readBefore, type Before } from './row-reads.js';
-import { isWrite, planOf, voidCascades, type StatementOptions, type WritePlan } from './writes.js';
+import { nothingRead, readAfter, readBefore, type Before } from './row-reads.js';
+import { Turns } from './turns.js';
+import { isWrite, planOf, readsRows, voidRowsOf, type StatementOptions, type WritePlan } from './writes.js';
 
 /** Transactions that TRUNCATE or the like ended: what they do from then on is committed at once. */
 const ended = new WeakSet<Transaction>();
 
 /** A transaction may write as many entries one by one as a statement's most rows have with a few keys each. */
 const entriesPerRow = 4;
-
-/** How many rows a transaction may write one by one where a bulk write may none. */
-const rowsOfTransaction = 1000;
 
 /** A statement between its two hooks. */
 interface InFlight {
@@ -44,6 +43,8 @@ interface InFlight {
   readonly root: Transaction | undefined;
   /** The rows as they were, by the plan's models. */
   before: Before;
+  /** Without row locks: whether another write came between the reads and the statement. */
+  wasDisturbed?: () => boolean;
   readonly write: Write | undefined;
   readonly unlock: (() => void) | undefined;
 }
@@ -74,6 +75,7 @@ export class Statements {
   readonly #lost: LostConnections;
   /** Saves whose row is being marked already, by their instance. */
   readonly #announced = new WeakMap<Model, Announced>();
+  readonly #turns = new Turns();
   readonly #locks = new Map<string, Promise<void>>();
   readonly #unlisten = new Set<() => void>();
 
@@ -115,6 +117,7 @@ export class Statements {
   }
 
   async #before(options: StatementOptions, query: object): Promise<void> {
+    if (options.type !== QueryTypes.SELECT || !isByModel(options)) this.#turns.begin(query);
     if (options.completesTransaction === true) {
       await this.#beforeCompletion(options, query);
       return;
@@ -129,11 +132,13 @@ export class Statements {
   }
 
   async #after(options: StatementOptions, query: object): Promise<void> {
+    this.#turns.end(query);
     await this.#noteDeadlock(options);
     const statement = this.#inFlight.get(query);
     if (statement === undefined) return;
     this.#inFlight.delete(query);
     const { plan, effects, root, write, unlock } = statement;
+    if (plan?.cascade !== undefined && statement.wasDisturbed?.() === true) voidReached(plan.cascade, effects);
     try {
       if (plan === undefined) {
         // COMMIT or raw SQL, whether it failed or not: after a failure it is not known what the database has.
@@ -171,7 +176,6 @@ export class Statements {
     if (canWrite(sql)) this.#nameTables(sql, effects);
     if (transaction == null) await this.#markText(effects, query);
     else await this.#beforeTextInTransaction(sql, rootOf(transaction), effects, query);
-    if (!effects.empty) this.#publish(effects);
   }
 
   async #beforeTextInTransaction(sql: string, root: Transaction, effects: Effects, query: object): Promise<void> {
@@ -189,15 +193,17 @@ export class Statements {
     const write = this.#coherence.write();
     await write.mark(effects.affected);
     noteWrite(this.#registry);
-    this.#inFlight.set(query, { plan: undefined, effects, root: undefined, before: new Map(), write, unlock: undefined });
+    this.#inFlight.set(query, { plan: undefined, effects, root: undefined, before: nothingRead, write, unlock: undefined });
+    this.#publish(effects);
   }
 
   /** Voids the tables that a text names. */
   #nameTables(sql: string, effects: Effects): void {
     for (const bound of dropsDatabase(sql) ? this.#registry : this.#registry.namedIn(sql)) {
       effects.table(bound, aboutTables(sql) ? 'whole-table' : 'raw-sql');
-      voidCascades(bound.cached.model, this.#registry, effects, 'all');
     }
+    const { references } = this.#registry;
+    voidReached({ reached: reachedBy(this.#registry, references.namedIn(sql.toLowerCase()), changeIn(sql)) }, effects);
   }
 
   // ---- Autocommitted statements ---------------------------------------------------------------
@@ -243,21 +249,22 @@ export class Statements {
   }
 
   async #beforeAutocommitted(plan: WritePlan, query: object, options: StatementOptions): Promise<void> {
-    const { effects, models } = plan;
-    const reads = models.some(({ readBefore: before, readAfter: after }) => before || after);
+    const { effects, models, cascade } = plan;
+    const reads = readsRows(plan);
     if (reads && hasRowLocks(this.#sequelize)) {
       aroundRun(query, (sending) => this.#runInOwnTransaction(plan, query, options, sending));
       return;
     }
-    const unlock = reads ? await this.#lock(models[0]?.bound.cached.table ?? '') : undefined;
+    const unlock = reads ? await this.#lock(models[0]?.bound.cached.table ?? cascade?.model.tableName ?? '') : undefined;
     let write: Write | undefined;
     try {
       const begun = await this.#begin(options.instance);
       write = begun.write;
+      const wasDisturbed = this.#turns.watch(query);
       const before = await readBefore(plan, this.#rowLimit, null, 'scan');
       await write.mark(without(effects.affected, begun.marked));
       noteWrite(this.#registry);
-      this.#inFlight.set(query, { plan, effects, root: undefined, before, write, unlock });
+      this.#inFlight.set(query, { plan, effects, root: undefined, before, write, unlock, wasDisturbed });
     } catch (error) {
       // `afterQuery` runs, but knows nothing of this statement.
       unlock?.();
@@ -268,7 +275,7 @@ export class Statements {
 
   /** Runs a statement whose rows have to be read, in a transaction around it on its own connection. */
   async #runInOwnTransaction(plan: WritePlan, query: object, options: StatementOptions, sending: Sending): Promise<unknown> {
-    const { effects, models } = plan;
+    const { effects } = plan;
     const connection = connectionOf(query);
     const { write } = await this.#begin(options.instance);
     const mark = async (): Promise<void> => {
@@ -288,11 +295,11 @@ export class Statements {
           return sent;
         },
         acceptJoined: (joined) => {
-          for (const { bound } of joined) effects.table(bound, 'weak-isolation');
+          for (const bound of joined) effects.table(bound, 'weak-isolation');
         },
         mark,
         runAlone: async () => {
-          for (const { bound } of models) effects.table(bound, 'unknown-rows');
+          voidRowsOf(plan);
           await mark();
           return sending.run();
         },
@@ -318,28 +325,29 @@ export class Statements {
       await write.mark(this.#pendingOf(root, plan.effects).affected);
       noteWrite(this.#registry);
     }
-    const statement: InFlight = { plan, effects: plan.effects, root, before: new Map(), write, unlock: undefined };
+    const statement: InFlight = { plan, effects: plan.effects, root, before: nothingRead, write, unlock: undefined };
     this.#inFlight.set(query, statement);
     aroundRun(query, (sending) => this.#runInTransaction(statement, plan, transaction, query, sending));
   }
 
   async #runInTransaction(statement: InFlight, plan: WritePlan, transaction: Transaction, query: object, sending: Sending): Promise<unknown> {
-    const { effects, models } = plan;
+    const { effects } = plan;
     try {
       if (!hasRowLocks(this.#sequelize)) {
+        statement.wasDisturbed = this.#turns.watch(query);
         statement.before = await readBefore(plan, this.#rowLimit, transaction, 'scan');
         return await sending.run();
       }
       const { result, before, joined } = await this.#rows.runInUsers(plan, query, transaction, rootOf(transaction), sending);
       statement.before = before;
-      for (const { bound } of joined) effects.table(bound, 'weak-isolation');
+      for (const bound of joined) effects.table(bound, 'weak-isolation');
       return result;
     } catch (error) {
       if (!(error instanceof CannotPrepare)) {
         this.#failed.add(query);
         throw error;
       }
-      for (const { bound } of models) effects.table(bound, 'unknown-rows');
+      voidRowsOf(plan);
       return await sending.run();
     }
   }
@@ -413,7 +421,7 @@ export class Statements {
       plan: undefined,
       effects,
       root: transaction,
-      before: new Map(),
+      before: nothingRead,
       write,
       unlock: undefined,
     });
@@ -433,7 +441,7 @@ export class Statements {
   #pendingOf(root: Transaction, effects: Effects): Effects {
     const pending = this.#pending.get(root) ?? new Effects('COMMIT');
     pending.addAll(effects);
-    const crowded = pending.crowded((this.#rowLimit === 0 ? rowsOfTransaction : this.#rowLimit) * entriesPerRow);
+    const crowded = pending.crowded(this.#rowLimit * entriesPerRow);
     if (crowded.length > 0) {
       // Many small statements are as wide as a large one.
       for (const bound of this.#registry) if (crowded.includes(bound.cached.tableKeys.generation)) pending.table(bound, 'too-many-rows');

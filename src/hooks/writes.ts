@@ -5,8 +5,9 @@ import type { BoundModel, Registry } from '../caches/registry.js';
 import type { Canonical } from '../entries/key-types.js';
 import type { WideReason } from '../events.js';
 import { canonicalValues } from '../models/cached-model.js';
-import { isKeyColumn, type Column, type KeyColumn } from '../models/columns.js';
+import { columnsOf, isKeyColumn, type Column, type KeyColumn } from '../models/columns.js';
 import { ownValues } from '../models/hydrate.js';
+import { reachedBy, voidReached, type CascadePlan, type Change } from './cascades.js';
 import { dependsOnAfter, dependsOnBefore, Effects, storedValue, writtenValues, type SetAttributes } from './effects.js';
 
 /** The options of a statement, as Sequelize hands them to `beforeQuery`. */
@@ -68,6 +69,8 @@ export interface WritePlan {
   /** What is known before it runs. */
   readonly effects: Effects;
   readonly models: readonly ModelPlan[];
+  /** What it makes the database change in other tables, as far as that has to be read. */
+  readonly cascade: CascadePlan | undefined;
   /** It commits the transaction that it runs in. */
   readonly commits: boolean;
   /** It removes rows. */
@@ -89,8 +92,18 @@ const writes: ReadonlySet<string | undefined> = new Set([
 export const isWrite = (type: string | undefined): boolean => writes.has(type);
 
 /** Whether the rows that a statement changes are known by its condition only. */
-export const byCondition = ({ models }: WritePlan): boolean =>
-  models.some(({ readBefore, primaryKeys }) => readBefore && primaryKeys === undefined);
+export const byCondition = ({ models, cascade }: WritePlan): boolean =>
+  (cascade !== undefined && cascade.asked === undefined) || models.some(({ readBefore, primaryKeys }) => readBefore && primaryKeys === undefined);
+
+/** Whether rows have to be read, before the statement or after it. */
+export const readsRows = ({ models, cascade }: WritePlan): boolean =>
+  cascade !== undefined || models.some(({ readBefore, readAfter }) => readBefore || readAfter);
+
+/** Voids the tables of a plan: the rows could not be read. */
+export function voidRowsOf({ effects, models, cascade }: WritePlan): void {
+  for (const { bound } of models) effects.table(bound, 'unknown-rows');
+  if (cascade !== undefined) voidReached(cascade, effects);
+}
 
 /** The plan for a statement; `undefined` if it writes nothing that is cached. */
 export function planOf(options: StatementOptions, registry: Registry, rowLimit: number): WritePlan | undefined {
@@ -101,15 +114,15 @@ export function planOf(options: StatementOptions, registry: Registry, rowLimit: 
   const effects = new Effects(type ?? '');
   const bounds = registry.ofTable(model);
   const deletes = type === QueryTypes.DELETE || type === QueryTypes.BULKDELETE;
-  voidCascades(model, registry, effects, deletes ? 'all' : changedColumns(model, options));
+  const cascade = planCascade(options, model, { registry, effects, rowLimit });
   const models: ModelPlan[] = [];
   for (const bound of bounds) {
     const plan = planModel(options, bound, effects, rowLimit);
     if (typeof plan === 'string') effects.table(bound, plan);
     else models.push(plan);
   }
-  if (effects.empty && models.length === 0) return undefined;
-  return { effects, models, commits: options.truncate === true, deletes, limited: options.limit != null };
+  if (effects.empty && models.length === 0 && cascade === undefined) return undefined;
+  return { effects, models, cascade, commits: options.truncate === true, deletes, limited: options.limit != null };
 }
 
 /** What a statement does to one model's rows; the reason where that cannot be told row by row. */
@@ -128,7 +141,7 @@ function planModel(
     // Existing rows may be changed that nothing names, or the statement hides what it inserts.
     if (merges) return 'upsert';
     if (instances === undefined) return 'unknown-rows';
-    if (instance === undefined && instances.length > rowLimit) return 'too-many-rows';
+    if (instances.length > rowLimit) return 'too-many-rows';
     const plan = planInsert(bound, instances, Array.isArray(fields) ? new Set(fields as string[]) : 'all', effects);
     // Which rows a bulk insert made is known only after its hooks.
     return plan.readAfter && instance === undefined ? 'unknown-rows' : plan;
@@ -148,9 +161,7 @@ function planModel(
   if (set instanceof Set && bound.cached.primaryKey.some(({ name }) => set.has(name))) return 'primary-key-changed';
   const primaryKeys = primaryKeysOf(where, bound, rowLimit);
   if (primaryKeys === undefined && !readsAlike(options, bound)) return 'unknown-rows';
-  // With a limit of 0 no row is read before a bulk write. An instance is one row, and is named.
-  const most = instance === undefined ? rowLimit : Math.max(rowLimit, 1);
-  if ((primaryKeys?.length ?? 1) > most) return 'too-many-rows';
+  if (primaryKeys !== undefined && primaryKeys.length > rowLimit) return 'too-many-rows';
   return planRows(bound, set, primaryKeys, where, effects, deletes);
 }
 
@@ -343,39 +354,65 @@ function isPlainObject(value: unknown): value is object {
   return prototype === Object.prototype || prototype === null;
 }
 
-/** The columns that a statement sets in rows that are there. */
-function changedColumns(
+// ---- What the database itself changes in other tables --------------------------------------------
+
+/** @returns which rows have to be read for it; what cannot be told row by row is void */
+function planCascade(
+  options: StatementOptions,
   model: ModelStatic<Model>,
-  { type, fields, updateOnDuplicate, [writtenColumns]: written }: StatementOptions,
-): ReadonlySet<string> {
-  if (written !== undefined) return new Set(written);
-  const updates = type === QueryTypes.UPDATE || type === QueryTypes.BULKUPDATE;
-  const names: unknown = Array.isArray(updateOnDuplicate) ? updateOnDuplicate : updates ? fields : undefined;
-  const attributes = model.getAttributes() as Readonly<Record<string, { readonly field?: string } | undefined>>;
-  return new Set(Array.isArray(names) ? (names as readonly string[]).map((name) => attributes[name]?.field ?? name) : []);
+  { registry, effects, rowLimit }: { readonly registry: Registry; readonly effects: Effects; readonly rowLimit: number },
+): CascadePlan | undefined {
+  const references = registry.references.to(model);
+  if (references.length === 0) return undefined;
+  const change = changeOf(options, model);
+  const reached = reachedBy(registry, references, change);
+  if (reached.length === 0) return undefined;
+  const parents = rowLimit === 0 ? undefined : parentsOf(options, model, registry.ofTable(model)[0], rowLimit);
+  if (parents !== undefined) return { registry, model, ...parents, change, reached };
+  voidReached({ reached }, effects);
+  return undefined;
 }
 
-/**
- * Tables whose rows the database itself changes when rows of this one go ('all'), or when these
- * columns change in them.
- */
-export function voidCascades(
+/** What a statement does to rows that are there. What is not known of it may be anything. */
+function changeOf(options: StatementOptions, model: ModelStatic<Model>): Change {
+  const { type, fields, instance, hooks, updateOnDuplicate, [writtenColumns]: written } = options;
+  const removes = type === QueryTypes.DELETE || type === QueryTypes.BULKDELETE;
+  if (written !== undefined) return { removes, sets: among(written) };
+  // A text that was given a type and a model: both may be wrong.
+  if (instance === undefined && typeof hooks !== 'boolean' && type !== QueryTypes.UPSERT) return { removes: true, sets: () => true };
+  if (removes) return { removes, sets: () => false };
+  const updates = type === QueryTypes.UPDATE || type === QueryTypes.BULKUPDATE;
+  if (!updates && type !== QueryTypes.UPSERT && updateOnDuplicate === undefined) return { removes, sets: () => false };
+  const names: unknown = updates ? fields : updateOnDuplicate;
+  if (!Array.isArray(names)) return { removes, sets: () => true };
+  const attributes = model.getAttributes() as Readonly<Record<string, { readonly field?: string } | undefined>>;
+  return { removes, sets: among((names as readonly string[]).flatMap((name) => [name, attributes[name]?.field ?? name])) };
+}
+
+function among(columns: readonly string[]): Change['sets'] {
+  const names = new Set(columns.map((column) => column.toLowerCase()));
+  return (column) => names.has(column.toLowerCase());
+}
+
+/** Which rows a statement changes; undefined if a SELECT of ours may find others. */
+function parentsOf(
+  options: StatementOptions,
   model: ModelStatic<Model>,
-  registry: Registry,
-  effects: Effects,
-  changed: ReadonlySet<string> | 'all',
-  seen = new Set<string>(),
-): void {
-  const parent = model.tableName;
-  const visit = JSON.stringify([parent, changed === 'all' || [...changed]]);
-  if (seen.has(visit) || (changed !== 'all' && changed.size === 0)) return;
-  seen.add(visit);
-  for (const { child, column, key, onDelete, onUpdate } of registry.referencesTo(parent)) {
-    const rule = changed === 'all' ? onDelete : onUpdate;
-    if (rule === undefined || /^(restrict|no action)$/i.test(rule)) continue;
-    if (changed !== 'all' && key !== undefined && !changed.has(key)) continue;
-    for (const bound of registry.ofTable(child)) effects.table(bound, 'cascade');
-    const gone = changed === 'all' && /cascade/i.test(rule);
-    voidCascades(child, registry, effects, gone ? 'all' : new Set([column]), seen);
+  bound: BoundModel | undefined,
+  most: number,
+): Pick<CascadePlan, 'where' | 'asked'> | undefined {
+  const { type, instance, truncate, increment, hooks } = options;
+  const ofRows = type === QueryTypes.UPDATE || type === QueryTypes.BULKUPDATE || type === QueryTypes.DELETE || type === QueryTypes.BULKDELETE;
+  if (!ofRows || truncate === true || increment !== undefined || typeof hooks !== 'boolean') return undefined;
+  if (instance !== undefined) {
+    const values = ownValues(instance);
+    const entries = model.primaryKeyAttributes.map((name) => [name, values[name]] as const);
+    if (entries.length === 0 || entries.some(([, value]) => value == null)) return undefined;
+    return { where: Object.fromEntries(entries) as WhereOptions, asked: 1 };
   }
+  const where = options.where as WhereOptions | undefined;
+  const columns = columnsOf(model);
+  const byField = new Map([...columns.values()].map((column) => [column.field, column]));
+  const isPlain = where === undefined || isPlainCondition(where, (name) => byField.get(name) ?? columns.get(name));
+  return isPlain ? { where, asked: bound === undefined ? undefined : primaryKeysOf(where, bound, most)?.length } : undefined;
 }

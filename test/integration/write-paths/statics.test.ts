@@ -140,7 +140,7 @@ describePaths('bulk update', (path) => {
     await Post.update({ deletedAt: null }, { where: { id: 3 }, paranoid: false });
   });
 
-  path('of a primary key', { wide: ['Country', 'Town'] }, async ({ models: { Country }, primed }) => {
+  path('of a primary key', { wide: ['Country'], of: ['Town'], extra: 5 }, async ({ models: { Country }, primed }) => {
     await primed();
     await Country.update({ code: 'XX' }, { where: { code: 'NO' } });
   });
@@ -257,7 +257,7 @@ describePaths('bulk destroy and restore', (path) => {
     await Page.restore({ where: { path: '/3' }, hooks: false });
   });
 
-  path('of rows that others refer to', { extra: before, wide: ofUser }, async ({ models: { User }, primed }) => {
+  path('of rows that others refer to', { extra: before + 5, of: ofUser }, async ({ models: { User }, primed }) => {
     await primed();
     await User.destroy({ where: { city: 'Oslo' } });
   });
