@@ -8,7 +8,7 @@
 const LAYERS = [
   // Sub-paths of their own: a program that only uses the cache loads nothing of them.
   { name: 'helpers for tests', path: '^src/testing/' },
-  { name: 'entry points', path: '^src/(index|setup|namespaces|identity)\\.m?ts$' },
+  { name: 'entry points', path: '^src/(index|setup|health|namespaces|identity)\\.m?ts$' },
   { name: 'managers', path: '^src/(manager|with-cache)\\.ts$' },
   { name: 'hooks and lookups', path: '^src/(hooks|lookups)/' },
   { name: 'caches', path: '^src/caches/' },

@@ -78,6 +78,7 @@ export interface WideInvalidation {
 
 /** Why an answer was not stored. */
 export type BypassReason =
+  | 'transaction'
   | 'write-in-flight'
   | 'lease-wait'
   | 'store-unavailable'

@@ -3,6 +3,7 @@ import { announceCopy } from './copies.js';
 
 export { withCache, registerCache } from './with-cache.js';
 export { setupCache, type FlashCache } from './setup.js';
+export type { CacheHealth } from './health.js';
 export { bumpVersion, ModelCacheManager } from './manager.js';
 export {
   fastifyRequestCache,
@@ -18,7 +19,7 @@ export { RelatedInstanceCache, RelatedQuerysetCache } from './caches/related-cac
 export { BatchCacheQuery, type BatchOptions, type BatchResult, type Runnable } from './caches/batch.js';
 export type { Invalidation, SetupOptions, OnStoreFailure } from './options.js';
 export { channels, type BypassReason, type FlashEventKind, type FlashEvents } from './events.js';
-export type { ServerCondition, ServerState, Store, StoreItem, StoreReply, StoreToken } from './stores/store.js';
+export type { ServerCondition, ServerHealth, ServerState, Store, StoreItem, StoreReply, StoreToken } from './stores/store.js';
 export type { MemcachedClientClass, MemcachedStoreOptions, ServerStateChange } from './stores/memcached-options.js';
 export type { MemoryStoreOptions } from './stores/memory.js';
 export type {

@@ -5,6 +5,7 @@ import { isSetUp, Registry } from './caches/registry.js';
 import { KeySpace } from './entries/keys.js';
 import { AlreadyCachedError, InvalidOptionError } from './errors.js';
 import { identityOf, type DatabaseIdentity } from './identity.js';
+import { healthOf, type CacheHealth } from './health.js';
 import { Statements } from './hooks/statements.js';
 import { Loader } from './lookups/loader.js';
 import { claimNamespace } from './namespaces.js';
@@ -23,6 +24,12 @@ export interface FlashCache {
   stats(): Readonly<Record<string, Readonly<Record<string, CacheStats>>>>;
   /** How many invalidations could not be delivered yet and are being retried. */
   readonly undelivered: number;
+  /**
+   * Whether the cache works: the state of each server, asked just now, undelivered invalidations, which
+   * database the keys stand for, and what is not cached and why. Takes as long as the store's deadline at
+   * most. Never rejects.
+   */
+  health(): Promise<CacheHealth>;
   /**
    * Delivers what is undelivered (for at most `flushMs`), then takes the cache apart. Resolves to the
    * number of invalidations that could not be delivered. Writes after it are not seen: call it last.
@@ -72,7 +79,8 @@ export function setupCache(sequelize: Sequelize, options: SetupOptions = {}): Fl
   const release = claimNamespace(store, resolved.prefix, alias, identity);
   const coherence = new Coherence(store, resolved);
   const loader = new Loader(coherence, resolved);
-  const registry = new Registry(sequelize, new KeySpace(resolved.prefix, alias), resolved, loader, coherence, restoreCache);
+  const keys = new KeySpace(resolved.prefix, alias);
+  const registry = new Registry(sequelize, keys, resolved, loader, coherence, restoreCache);
   try {
     registry.bind();
   } catch (error) {
@@ -95,6 +103,7 @@ export function setupCache(sequelize: Sequelize, options: SetupOptions = {}): Fl
           Object.fromEntries([...all, ...timed, ...chains].map((cache) => [cache.name, cache.counters.snapshot()])),
         ]),
       ),
+    health: () => healthOf({ store, coherence, registry, enabled: resolved.enabled, identity, alias, key: keys.single('version', 'health') }),
     close: (flushMs = 2000) => {
       closed ??= (async () => {
         statements.detach();

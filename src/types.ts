@@ -21,6 +21,7 @@ import type {
   WhereOptions,
 } from 'sequelize';
 import type { DoesNotExist } from './errors.js';
+import type { BypassReason, RefusalReason, WideReason } from './events.js';
 import type { Invalidation } from './options.js';
 
 // ---- withCache --------------------------------------------------------------------------------
@@ -412,14 +413,22 @@ export interface CacheStats {
   readonly fills: number;
   /** Reads that went to the database without asking or filling the cache, as in a transaction. */
   readonly bypasses: number;
-  /** Operations of the store that failed, and values found that could not be used. */
+  /** Reads that the store did not answer, and values found that could not be used. */
   readonly errors: number;
+  /** Answers that were not stored because their load's lease was gone. */
+  readonly expired: number;
   /** Entries voided; all entries at once count as one. */
   readonly invalidations: number;
   /** How many of these voided all entries of the table at once, because the write did not tell which rows it changes, or too many. */
   readonly tableInvalidations: number;
   /** Reads answered with a value that a write had outdated, as `invalidation: 'DYNAMIC'` allows. */
   readonly outdated: number;
+  /** How many of the bypasses there were for each reason. */
+  readonly bypassReasons: Readonly<Partial<Record<BypassReason, number>>>;
+  /** Values that the store refused, by reason. */
+  readonly refusals: Readonly<Partial<Record<RefusalReason, number>>>;
+  /** How many of the table invalidations there were for each reason. */
+  readonly tableInvalidationReasons: Readonly<Partial<Record<WideReason, number>>>;
 }
 
 /** Counters by the name of the cache class. */

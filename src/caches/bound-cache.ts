@@ -21,7 +21,7 @@ import { bucketsOf, type CachedModel } from '../models/cached-model.js';
 import type { KeyColumn } from '../models/columns.js';
 import type { Row } from '../models/hydrate.js';
 import type { Invalidation } from '../options.js';
-import type { WideReason } from '../events.js';
+import type { BypassReason, RefusalReason, WideReason } from '../events.js';
 import type { CacheStats } from '../types.js';
 import type { KeyField } from './key-fields.js';
 
@@ -51,6 +51,21 @@ export class Counters {
 
   /** How many of the invalidations were of the whole table, by reason. */
   readonly wide = new Map<WideReason, number>();
+  readonly #bypassReasons = new Map<BypassReason, number>();
+  readonly #refusals = new Map<RefusalReason, number>();
+  expired = 0;
+
+  /** Notes a read that went past the cache. */
+  noteBypass(reason: BypassReason): void {
+    this.bypasses += 1;
+    if (reason === 'store-unavailable') this.errors += 1;
+    this.#bypassReasons.set(reason, (this.#bypassReasons.get(reason) ?? 0) + 1);
+  }
+
+  /** Notes a value that the store refused. */
+  noteRefusal(reason: RefusalReason): void {
+    this.#refusals.set(reason, (this.#refusals.get(reason) ?? 0) + 1);
+  }
 
   /** Notes that a write voided everything that is cached of the table. */
   noteWide(reason: WideReason): void {
@@ -61,8 +76,21 @@ export class Counters {
 
   /** The counts as they are now. */
   snapshot(): CacheStats {
-    const { hits, misses, fills, bypasses, errors, invalidations, tableInvalidations, outdated } = this;
-    return { hits, misses, fills, bypasses, errors, invalidations, tableInvalidations, outdated };
+    const { hits, misses, fills, bypasses, errors, expired, invalidations, tableInvalidations, outdated } = this;
+    return {
+      hits,
+      misses,
+      fills,
+      bypasses,
+      errors,
+      expired,
+      invalidations,
+      tableInvalidations,
+      outdated,
+      bypassReasons: Object.fromEntries(this.#bypassReasons),
+      refusals: Object.fromEntries(this.#refusals),
+      tableInvalidationReasons: Object.fromEntries(this.wide),
+    };
   }
 }
 

@@ -63,6 +63,8 @@ export class Registry {
   readonly #chainHints: LRUCache<string, AheadPage>;
   #disposed = false;
   readonly #recomputing = new Set<Promise<void>>();
+  /** The models and reasons of which it was told that lookups go to the database. */
+  readonly #told = new Set<string>();
   /** What the program voids by hand. */
   readonly byHand: InvalidationByHand;
   readonly #toldOf = new WeakSet<Chain>();
@@ -191,17 +193,37 @@ export class Registry {
     checkReadOptions(options);
     const transaction = options.transaction === undefined ? currentTransaction(this.sequelize) : options.transaction;
     if (transaction != null) {
-      cache.counters.bypasses += 1;
+      cache.counters.noteBypass('transaction');
       return readThrough(cache, values, transaction);
     }
     const reason = this.#whyNotCached(cache);
     if (reason !== undefined) {
-      cache.counters.bypasses += 1;
+      cache.counters.noteBypass(reason);
+      this.#tellPassedThrough(cache, reason);
       publish('bypass', () => ({ cache: cache.name, reason }));
       return options.cacheOnly === true ? Promise.resolve(undefined) : readThrough(cache, values, null);
     }
     const mode = options.cacheOnly === true ? 'cache-only' : options.refresh === true ? 'refresh' : 'read';
     return cache.kind === 'chain' ? this.#readChain(cache, values, mode) : this.#load(cache, values, mode);
+  }
+
+  /** The caches whose lookups go to the database, and the models whose declarations cannot be bound. */
+  passedThrough(): readonly PassedThrough[] {
+    const caches = Array.from(this, ({ all, chains }) => [...all, ...chains]).flat();
+    const reasons = caches.flatMap((cache): PassedThrough[] => {
+      const reason = this.#whyNotCached(cache);
+      return reason === undefined || reason === 'disabled' ? [] : [{ model: cache.model.name, cache: cache.name, reason, detail: details[reason] ?? reason }];
+    });
+    const broken = Array.from(this.bind().broken, ([table, { message }]) => ({ model: table, cache: undefined, reason: 'declaration', detail: message }));
+    return [...reasons, ...broken];
+  }
+
+  /** Once for each model and reason: a hook may be added at any time. */
+  #tellPassedThrough({ model }: Answerer, reason: BypassReason): void {
+    const detail = details[reason];
+    if (detail === undefined || this.#told.has(`${model.name} ${reason}`)) return;
+    this.#told.add(`${model.name} ${reason}`);
+    publish('passthrough', () => ({ model: model.name, reason, detail }));
   }
 
   /** Why lookups of a cache are plain finds; `undefined` if they are not. */
@@ -495,6 +517,20 @@ async function readThrough(cache: Answerer, values: readonly Canonical[], transa
       return cache.conceal(await cache.compute(values, transaction));
   }
 }
+
+/** Lookups of a cache that go to the database, always. */
+export interface PassedThrough {
+  readonly model: string;
+  /** Undefined where all of the model's are. */
+  readonly cache: string | undefined;
+  readonly reason: string;
+  readonly detail: string;
+}
+
+const details: Readonly<Partial<Record<BypassReason, string>>> = {
+  'find-hooks': 'A find hook (beforeFind, afterFind …) of the model or of its Sequelize instance can change what is found, and only a find runs it.',
+  'default-scope': 'A key field is part of the default scope’s condition, which the lookup’s own condition replaces.',
+};
 
 const noOptions: ReadOptions = Object.freeze({});
 

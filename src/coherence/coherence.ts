@@ -23,6 +23,7 @@ import { classify, markerText, outdatedText, stampText, type Seen } from '../ent
 import type { Affected, Failed, Look, Marked, Sight, Target } from './affected.js';
 import { Gate } from '../gate.js';
 import { Recent } from '../recent.js';
+import { FirstContact } from './first-contact.js';
 import { ReadLeases } from './read-leases.js';
 import { Undelivered } from './undelivered.js';
 import { Write } from './write.js';
@@ -71,6 +72,13 @@ const undelivered: Seen = Object.freeze({
 
 const absent: Seen = Object.freeze({ state: 'absent' });
 
+/** Failures of one kind of operation. */
+export interface StoreFailures {
+  readonly count: number;
+  readonly lastError: unknown;
+  readonly lastErrorAt: Date;
+}
+
 /** The coherence protocol on one store. */
 export class Coherence {
   readonly #store: Store;
@@ -86,6 +94,8 @@ export class Coherence {
   readonly #readings: Recent<Reading>;
   /** Looks at a key at once, where the store can; undefined where it cannot. Never throws. */
   readonly lookNow: Look | undefined;
+  readonly #firstContact: FirstContact;
+  readonly #failures = new Map<string, StoreFailures>();
   /** What was sent and is waited for by nobody. */
   readonly #background = new Set<Promise<unknown>>();
   /** A write of many keys goes in parts: what the store refuses because it is too much at once would go undelivered. */
@@ -94,6 +104,7 @@ export class Coherence {
 
   constructor(store: Store, options: CoherenceOptions) {
     this.#store = store;
+    this.#firstContact = new FirstContact(store.name);
     this.#options = options;
     this.#markerSeconds = options.writeLease + options.lockWaitTimeout;
     this.#tokens = new Recent(options.maxHints, () => 1);
@@ -122,6 +133,11 @@ export class Coherence {
   /** Largest value in bytes that can be filled. */
   get maxValueBytes(): number {
     return this.#store.maxValueBytes;
+  }
+
+  /** Operations of the store that failed, by what they were for. */
+  get failures(): ReadonlyMap<string, StoreFailures> {
+    return this.#failures;
   }
 
   /** How many invalidations wait to be delivered. */
@@ -285,6 +301,7 @@ export class Coherence {
    * to the number of invalidations that could not be delivered.
    */
   async close(milliseconds: number): Promise<number> {
+    this.#firstContact.end();
     await atMost(milliseconds, Promise.all(this.#background));
     return this.#undelivered.close(milliseconds);
   }
@@ -303,7 +320,12 @@ export class Coherence {
 
   async #get(keys: readonly string[]): Promise<Awaited<ReturnType<Store['get']>>> {
     try {
-      return checkReply(await this.#store.get(keys));
+      const reply = checkReply(await this.#store.get(keys));
+      const { failures } = reply;
+      if (failures.size < keys.length) this.#firstContact.succeeded();
+      // One failure for all keys that a server did not answer for.
+      if (failures.size > 0) this.#failed('get', failures.values().next().value);
+      return reply;
     } catch (error) {
       this.#failed('get', error);
       const cause = error instanceof Error ? error : new Error(String(error));
@@ -521,6 +543,9 @@ export class Coherence {
   }
 
   #failed(operation: string, cause: unknown): void {
+    this.#firstContact.failed(cause);
+    const known = this.#failures.get(operation);
+    this.#failures.set(operation, { count: (known?.count ?? 0) + 1, lastError: cause, lastErrorAt: new Date() });
     publish('error', () => ({ operation, cause }));
   }
 }

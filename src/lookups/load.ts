@@ -109,6 +109,7 @@ export function joined([first, second]: readonly Seen[]): string | undefined {
 /** Tells that the store did not take a value. */
 export function noteRefused(lookup: Lookup, key: string, cause: StoreRefusedError): void {
   const { reason } = cause;
+  lookup.cache.counters.noteRefusal(reason);
   publish('refused', () => ({ cache: lookup.cache.name, key, reason, cause }));
   // The answer of this lookup is not stored; of a list, one of its rows may not be, which is another matter.
   if (key === lookup.key) noteBypass(lookup, reason);
@@ -116,11 +117,12 @@ export function noteRefused(lookup: Lookup, key: string, cause: StoreRefusedErro
 
 /** Tells that a lease was held in vain. */
 export function noteExpired({ cache }: Lookup, key: string, milliseconds: number): void {
+  cache.counters.expired += 1;
   publish('expired', () => ({ cache: cache.name, key, milliseconds }));
 }
 
 /** Tells that a lookup went past the cache. */
 export function noteBypass({ cache }: Lookup, reason: BypassReason): void {
-  cache.counters.bypasses += 1;
+  cache.counters.noteBypass(reason);
   publish('bypass', () => ({ cache: cache.name, reason }));
 }

@@ -2,7 +2,7 @@
  * `MemcachedServer` stands between requests and one server: it owns the connections, and the circuit
  * breaker that decides whether they are used.
  */
-import { clearTimeout, setTimeout } from '../clock.js';
+import { clearTimeout, setTimeout, monotonic } from '../clock.js';
 import { StoreUnavailableError, type StoreClosedError, type StoreError } from '../errors.js';
 import { CircuitBreaker } from './breaker.js';
 import type { ClientConstructor } from './memcached-client.js';
@@ -11,7 +11,7 @@ import type { ResolvedOptions, ServerAddress } from './memcached-options.js';
 import { NoTokensError, SettingsCommand, VersionCommand, type Command } from './memcached-protocol.js';
 import { placeOf, seedOf } from './rendezvous.js';
 import { ServerStatus } from './server-status.js';
-import type { ServerState } from './store.js';
+import type { ServerHealth, ServerState } from './store.js';
 
 /** The way of a key: to its server, and there on the connection in one place. */
 export interface Route {
@@ -55,6 +55,15 @@ export class MemcachedServer {
 
   get state(): ServerState {
     return this.#status.snapshot();
+  }
+
+  /** Asks for a sign of life. A server that is known to be down is not asked. */
+  async ping(): Promise<ServerHealth> {
+    const sent = monotonic();
+    const failure = await new Promise<StoreError | undefined>((resolve) => {
+      this.send(new VersionCommand(this.name, resolve), 0);
+    });
+    return { ...this.state, roundTripMs: failure === undefined ? monotonic() - sent : undefined };
   }
 
   /** The route of the key with this hash. */

@@ -23,7 +23,7 @@ import {
 } from './memcached-protocol.js';
 import { MemcachedServer, type Route } from './memcached-server.js';
 import { bestOf, hashOf } from './rendezvous.js';
-import type { ServerState, Store, StoreReply, StoreToken } from './store.js';
+import type { ServerHealth, ServerState, Store, StoreReply, StoreToken } from './store.js';
 
 /** A store on memcached servers through a client class. `MemcachedStore` says what it promises. */
 export class ClientStore implements Store {
@@ -104,6 +104,10 @@ export class ClientStore implements Store {
 
   state(): readonly ServerState[] {
     return this.#servers.map(({ state }) => state);
+  }
+
+  health(): Promise<readonly ServerHealth[]> {
+    return Promise.all(this.#servers.map((server) => server.ping()));
   }
 
   close(): Promise<void> {

@@ -49,6 +49,12 @@ export interface ServerState {
   readonly lastErrorAt?: Date | undefined;
 }
 
+/** State of one server, and what it answered just now. */
+export interface ServerHealth extends ServerState {
+  /** How long it took to answer, in milliseconds; undefined if it did not answer. */
+  readonly roundTripMs: number | undefined;
+}
+
 /**
  * A cache server as the plugin sees it.
  *
@@ -103,6 +109,11 @@ export interface Store {
    * Changes are published on the channel `sequelize-flash:server` by the store itself.
    */
   state?(): readonly ServerState[];
+  /**
+   * Asks each server for a sign of life. Settles within the store's own deadline and never rejects. A store
+   * without servers leaves it out: the plugin asks it for a key instead.
+   */
+  readonly health?: (() => Promise<readonly ServerHealth[]>) | undefined;
   /** Ends every connection and timer; pending operations reject. Calling it twice is harmless. */
   close(): Promise<void>;
 }

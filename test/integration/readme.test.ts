@@ -55,7 +55,7 @@ describe('the README', () => {
   });
 
   it('has its programs', () => {
-    assert.deepEqual([...files.keys()], ['first', 'plain', 'sequelize-typescript', 'family', 'servers', 'events', 'tests']);
+    assert.deepEqual([...files.keys()], ['first', 'plain', 'sequelize-typescript', 'family', 'servers', 'events', 'health', 'tests']);
   });
 
   it('compiles against the package as it ships', () => {

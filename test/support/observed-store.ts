@@ -134,6 +134,10 @@ export class ObservedStore implements Store {
     return this.#store.state?.() ?? [];
   }
 
+  get health(): Store['health'] {
+    return this.#store.health?.bind(this.#store);
+  }
+
   close(): Promise<void> {
     return this.#store.close();
   }
