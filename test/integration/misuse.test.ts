@@ -209,6 +209,10 @@ const lookups: readonly Misuse[] = [
 
   // ---- lists ----
   ['filter: a bare value', ({ Track }) => Track.cache.filter(5), AmbiguousKeyError, 'Track.cache.filter takes key fields by name, such as { album }; received 5.'],
+  ['filterMany of one list', ({ Track }) => Track.cache.filterMany({ album: 5 }), InvalidKeyValueError, 'Track.cache.filterMany takes a list of key fields by name; received an object.'],
+  ['filterMany of nothing', ({ Track }) => Track.cache.filterMany(), InvalidKeyValueError, 'Track.cache.filterMany takes a list of key fields by name; received undefined.'],
+  ['filterMany with one wrong value', ({ Track }) => Track.cache.filterMany([{ album: 5 }, { album: 'x' }]), InvalidKeyValueError, "Key field 'album' of Track must be a saved Album or its id, an integer (number, bigint or a string of digits; beyond 2^53 not a number); received 'x'."],
+  ['filterMany with a bare value', ({ Track }) => Track.cache.filterMany([5]), AmbiguousKeyError, 'Track.cache.filter takes key fields by name, such as { album }; received 5.'],
   ['filter: an instance', ({ Track, user }) => Track.cache.filter(user), AmbiguousKeyError, 'Track.cache.filter takes key fields by name, such as { album }; received an instance of User.'],
   ['filter: nothing', ({ Track }) => Track.cache.filter(), AmbiguousKeyError, 'Track.cache.filter takes key fields by name, such as { album }; received undefined.'],
   ['filter: a list', ({ Track }) => Track.cache.filter([{ album: 5 }]), AmbiguousKeyError, 'Track.cache.filter takes key fields by name, such as { album }; received an array of 1.'],
@@ -780,6 +784,8 @@ const declarations: readonly Misdeclared[] = [
   ['an order of a count', deriving(QuerysetCountCache, { order: ['id'] }), InvalidCacheClassError, 'BookFamily.order has no effect: only a QuerysetCache has a list. Leave it out.'],
   ['a limit of a related list', deriving(RelatedQuerysetCache, { relation: 'pages', limit: 5 }), InvalidCacheClassError, 'BookFamily.limit has no effect: only a QuerysetCache has a list. Leave it out.'],
   ['an order of a result', deriving(QuerysetCache, { order: ['id'] }, { getResult: () => 5 }), InvalidCacheClassError, 'BookFamily.order has no effect: getResult says what the answer is. Leave it out.'],
+  ['getResults without getResult', deriving(QuerysetCache, {}, { getResults: () => [] }), InvalidCacheClassError, 'Cache class BookFamily has getResults, which answers several lookups at once, and no getResult, which answers one. Add it, or leave getResults out.'],
+  ['getInstances without getInstance', deriving(InstanceCache, {}, { getInstances: () => [] }), InvalidCacheClassError, 'Cache class BookFamily has getInstances, which answers several lookups at once, and no getInstance, which answers one. Add it, or leave getInstances out.'],
   ['a relation of a list', deriving(QuerysetCache, { relation: 'author' }), InvalidCacheClassError, 'BookFamily.relation has no effect: only RelatedInstanceCache and RelatedQuerysetCache follow a relation. Leave it out.'],
   ['an include of a list', deriving(QuerysetCache, { include: ['author'] }), InvalidCacheClassError, 'BookFamily.include has no effect: only an InstanceCache delivers related instances with its own. Leave it out.'],
   ['an include of "is there one"', deriving(QuerysetExistsCache, { include: ['author'] }), InvalidCacheClassError, 'BookFamily.include has no effect: only an InstanceCache delivers related instances with its own. Leave it out.'],

@@ -23,6 +23,7 @@ interface UntypedCache {
   readonly getKey: Lookup<string>;
   readonly invalidate: Lookup<Promise<void>>;
   readonly filter: Lookup<Promise<Model[] | undefined>>;
+  readonly filterMany: Lookup<Promise<(Model[] | undefined)[]>>;
   readonly filterQuery: Lookup<{ resolve(options?: object): Promise<unknown> }>;
   readonly prefetch: (instances?: unknown, associations?: unknown, options?: unknown) => Promise<readonly Model[]>;
   readonly invalidateWhere: Lookup<Promise<unknown>>;

@@ -202,6 +202,12 @@ export async function mixin(meetings: readonly Meeting[]): Promise<void> {
   expectType<Meeting[]>()(await Meeting.cache.filter({ host: user }));
   expectType<Meeting[]>()(await Meeting.cache.filter({ hostId: 7 }));
   expectType<Meeting[]>()(await Meeting.cache.filter({}));
+  expectType<Meeting[][]>()(await Meeting.cache.filterMany([{ host: user }, { hostId: 7 }, {}]));
+  expectType<(Meeting[] | undefined)[]>()(await Meeting.cache.filterMany([{ host: user }], { cacheOnly: true }));
+  // @ts-expect-error misspelt name
+  void Meeting.cache.filterMany([{ hst: user }]);
+  // @ts-expect-error not a list
+  void Meeting.cache.filterMany({ host: user });
   expectType<readonly Meeting[]>()(await Meeting.cache.prefetch(meetings, ['host']));
   // @ts-expect-error misspelt name
   void Meeting.cache.filter({ hst: user });
