@@ -89,6 +89,8 @@ export type BypassReason =
   | 'not-serialisable'
   | 'find-hooks'
   | 'default-scope'
+  /** The model, or an option of the Sequelize instance, cannot be cached: see the channel `passthrough`. */
+  | 'passthrough'
   | 'disabled';
 
 /** The name of one kind of event. */

@@ -89,8 +89,11 @@ export class Manager {
     const resolved = this.#resolve(key);
     return {
       key: resolved.cache.keyFor(resolved.values),
-      resolve: async (options) =>
-        this.#found(resolved, await this.#read(resolved, options)),
+      resolve: async (options) => {
+        // The model may have been bound anew since.
+        const current = resolved.registry.of(this.#model) === resolved.bound ? resolved : this.#resolve(key);
+        return this.#found(current, await this.#read(current, options));
+      },
     };
   }
 
@@ -109,10 +112,11 @@ export class Manager {
   }
 
   filterQuery(params: Parameters): CacheQuery<Model[]> {
-    const { registry, cache, values } = this.#list(params);
+    const resolved = this.#list(params);
     return {
-      key: cache.keyFor(values),
+      key: resolved.cache.keyFor(resolved.values),
       resolve: async (options) => {
+        const { registry, cache, values } = resolved.registry.of(this.#model) === resolved.bound ? resolved : this.#list(params);
         const found = (await registry.read(cache, values, options)) as Model[] | undefined;
         if (found === undefined) {
           throw new NotInCacheError(`${cache.name} ${describeValues(cache.fields, values)} is not in the cache, and 'cacheOnly' was asked for.`);
@@ -122,7 +126,7 @@ export class Manager {
     };
   }
 
-  async prefetch(instances: readonly Model[], associations: readonly string[], options: PrefetchOptions = {}): Promise<readonly Model[]> {
+  async prefetch<T extends Model | null | undefined>(instances: readonly T[], associations: readonly string[], options: PrefetchOptions = {}): Promise<readonly T[]> {
     const { registry, bound } = this.#bound();
     const lists: readonly unknown[] = [instances, associations];
     if (!lists.every(Array.isArray)) {
@@ -130,7 +134,9 @@ export class Manager {
         `${this.#model.name}.cache.prefetch takes a list of instances, then a list of associations' names; received ${lists.map(show).join(' and ')}.`,
       );
     }
-    await registry.prefetch(bound, instances, associations, options);
+    // `getMany` has null, or with 'cacheOnly' undefined, where there is none.
+    const there = instances.filter((instance) => instance != null);
+    await registry.prefetch(bound, there, associations, options);
     return instances;
   }
 
@@ -196,7 +202,7 @@ export class Manager {
         `${model.name}.cache looks up by key values; received an instance of ${model.name} itself. Pass the value of a key field.`,
       );
     }
-    const { cache, values } = resolveLookup(model.name, bound.simple, isMember, key);
+    const { cache, values } = orFailure(bound, 'keys', key, () => resolveLookup(model.name, bound.simple, isMember, key));
     return { registry, bound, cache, values };
   }
 
@@ -204,16 +210,17 @@ export class Manager {
     return registry.read(cache, values, options) as Promise<Model | null | undefined>;
   }
 
-  #list(params: Parameters): { registry: Registry; cache: ListCache; values: readonly Canonical[] } {
+  #list(params: Parameters): { registry: Registry; bound: BoundModel; cache: ListCache; values: readonly Canonical[] } {
     const { registry, bound } = this.#bound();
     const { columns, model } = bound.cached;
     const isMember = (name: string): boolean => columns.has(name) || Object.hasOwn(model.associations, name);
-    return { registry, ...resolveFilter(model.name, bound.lists, isMember, params) };
+    return { registry, bound, ...orFailure(bound, 'filters', params, () => resolveFilter(model.name, bound.lists, isMember, params)) };
   }
 
   /** @param NotFound the model's own `DoesNotExist` by default */
   #found({ cache, values }: Resolved, found: Model | null | undefined, NotFound?: typeof DoesNotExist): Model {
-    if (found instanceof Model) return found;
+    // With `query: { raw: true }` a find answers with a plain object.
+    if (found !== undefined && found !== null) return found;
     const what = `${cache.model.name} ${describeValues(cache.fields, values)}`;
     if (found === undefined) throw new NotInCacheError(`${what} is not in the cache, and 'cacheOnly' was asked for.`);
     const Rejection = NotFound ?? doesNotExistOf(this.#model);
@@ -245,6 +252,21 @@ export const ModelCacheManager = Manager as unknown as new <
 >(
   model: ModelStatic<M>,
 ) => CacheManager<M, S, G, F, A>;
+
+/** A lookup, or the error of the declaration that it means, where that is wrong. */
+function orFailure<T>({ failures }: BoundModel, kind: 'keys' | 'filters', given: unknown, resolve: () => T): T {
+  try {
+    return resolve();
+  } catch (error) {
+    const names = typeof given === 'object' && given !== null && !(given instanceof Model) ? Object.keys(given) : undefined;
+    const meant = failures.find(
+      (failure) =>
+        (failure.kind === kind || (failure.kind === 'class' && kind === 'keys')) &&
+        (names === undefined ? failure.fields.length === 1 : failure.fields.length === names.length && failure.fields.every((field) => names.includes(field))),
+    );
+    throw meant?.error ?? error;
+  }
+}
 
 /** Whether a bare instance of the model can be a key value of the cache (an association to itself). */
 const takesModel = (cache: BoundCache, model: ModelStatic<Model>): boolean =>

@@ -170,16 +170,20 @@ export type MergedManager<
 /** Names of associations to one instance, where the model declares its members; else any name. */
 export type AssociationOf<M extends Model> = [AssociationName<M>] extends [never] ? string : AssociationName<M>;
 
-/** A reference to a row of one of several models: a column for the model's name, a column for its primary key. */
+/** A reference to a row of one of several models: a column that names the model, a column for its primary key. */
 export interface GenericForeignKey<M extends Model> {
-  /** The attribute that holds the name of the model. */
+  /** The attribute that names the model. */
   readonly type: AttributeName<M>;
   /** The attribute that holds the primary key. */
   readonly id: AttributeName<M>;
-  /** The models that it may refer to. A function, because models refer to each other. */
+  /**
+   * The models that it may refer to: a list where the type column holds their names, else an object of
+   * models by what it holds, such as `() => ({ image: Image })`. A function, because models refer to
+   * each other.
+   */
   // `[]` makes TypeScript infer a tuple: it would otherwise compare the models' static sides to
   // find their common type, and models that refer to each other would refer to their own type.
-  readonly models: () => readonly ModelStatic<Model>[] | [];
+  readonly models: () => readonly ModelStatic<Model>[] | [] | Readonly<Record<string, ModelStatic<Model>>>;
 }
 
 // ---- Key fields -------------------------------------------------------------------------------
@@ -361,9 +365,10 @@ export interface CacheManager<M extends Model, S = never, G extends string = nev
   filterQuery(params: FilterParams<M, F, G>): CacheQuery<M[]>;
   /**
    * Loads what these `cachedForeignKeys` refer to, for many instances in one round trip, and lays it on
-   * them as `include` would. Resolves to the instances.
+   * them as `include` would. Resolves to the instances. A `null` or `undefined` among them, as
+   * `getMany` has it where there is no row, is left as it is.
    */
-  prefetch<T extends M>(instances: readonly T[], foreignKeys: readonly A[], options?: PrefetchOptions): Promise<readonly T[]>;
+  prefetch<T extends M | null | undefined>(instances: readonly T[], foreignKeys: readonly A[], options?: PrefetchOptions): Promise<readonly T[]>;
   /** The store key of a lookup, for debugging. */
   getKey(key: KeyLookup<M, S, G>): string;
   /**

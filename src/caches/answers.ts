@@ -1,7 +1,7 @@
 /** What each family of cache classes answers with: how it is computed, and what is stored of it. */
 import { InvalidCacheClassError, UnsupportedResultError } from '../errors.js';
 import { Model, Op, type ModelStatic, type Order, type Transaction, type WhereOptions } from 'sequelize';
-import { assertJson, NotSerialisable } from '../entries/codec.js';
+import { assertJson, CorruptPayload, decodeJson, encodeJson, NotSerialisable } from '../entries/codec.js';
 import type { Canonical } from '../entries/key-types.js';
 import type { CachedModel } from '../models/cached-model.js';
 import { countRows, countsOfRows, findByKeys, findFirst, findList, findLists, hasRow, haveRows, NotTogether, onConnection, whereOf, type Asks, type ListOptions as ListSelect, type Question } from '../models/finder.js';
@@ -45,15 +45,22 @@ function baseOf(cacheClass: CacheClass): FamilyBase {
 /** Which family a cache class belongs to. @throws InvalidCacheClassError */
 export const familyOf = (cacheClass: CacheClass): Family => baseOf(cacheClass).family;
 
-/** The names of the static members that a cache class, or one between it and its family, has. Methods are not among them. */
-export function staticsOf(cacheClass: CacheClass): ReadonlySet<string> {
-  const names = new Set<string>();
+/**
+ * The names of the static members that a cache class, or one between it and its family, has, and of its
+ * methods, static ones included.
+ */
+export function membersOf(cacheClass: CacheClass): { readonly statics: ReadonlySet<string>; readonly methods: ReadonlySet<string> } {
+  const statics = new Set<string>();
+  const methods = new Set<string>();
   for (let c: unknown = cacheClass; typeof c === 'function' && !families.has(c); c = Object.getPrototypeOf(c)) {
     for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(c))) {
-      if (name !== 'prototype' && typeof value !== 'function') names.add(name);
+      if (name === 'prototype') continue;
+      if (typeof value === 'function' && name !== 'model') methods.add(name);
+      else statics.add(name);
     }
+    for (const name of Object.getOwnPropertyNames(c.prototype)) if (name !== 'constructor') methods.add(name);
   }
-  return names;
+  return { statics, methods };
 }
 
 /** The name of the method by which a cache class answers with something of its own; `undefined` if it does not. */
@@ -154,9 +161,10 @@ function argumentsOf(fields: readonly KeyField[], values: readonly Canonical[]):
 export function customInstance(cacheClass: CacheClass, cached: CachedModel, fields: readonly KeyField[]): ResultShape {
   return {
     ...instanceCodec(cached),
-    ...ownAnswer(cacheClass, 'getInstance', cached, fields, (answer) => checkedInstance(cacheClass.name, cached, answer)),
+    ...ownAnswer(cacheClass, 'getInstance', cached, fields, (answer) => checkedInstance(`${cacheClass.name}.getInstance`, cached, answer)),
     watched: 'all',
     rejectsNull: false,
+    isFind: false,
     description: 'instance',
   };
 }
@@ -167,17 +175,20 @@ export function wholeInstance(cached: CachedModel, fields: readonly KeyField[]):
   const question: Question = { columns, ...isUnique(cached, columns) };
   return {
     ...instanceCodec(cached),
-    compute: (values, transaction) => findFirst(cached, question, values, onConnection(transaction)),
+    compute: (values, transaction, as) => findFirst(cached, question, values, onConnection(transaction, as)),
     computeMany: (asks) => findByKeys(cached, question, asks),
     watched: 'all',
     rejectsNull: true,
+    isFind: true,
     description: 'row',
   };
 }
 
-function checkedInstance(cache: string, cached: CachedModel, found: unknown): Model | null {
+function checkedInstance(method: string, cached: CachedModel, found: unknown): Model | null {
   if (found === null || found === undefined) return null;
-  const expected = `${cache}.getInstance must resolve to an instance of ${cached.name} as its findOne returns it, or to null`;
+  const expected = method.endsWith('.getInstance')
+    ? `${method} must resolve to an instance of ${cached.name} as its findOne returns it, or to null`
+    : `${method} must resolve to instances of ${cached.name} as its findAll returns them, or to a JSON value`;
   if (typeof found !== 'object' || !(found instanceof cached.model || isModelInstance(found, cached))) {
     throw new UnsupportedResultError(`${expected}; received ${show(found)}.`);
   }
@@ -249,7 +260,7 @@ export function listOf(cached: CachedModel, fields: readonly KeyField[], options
   const columns = fields.flatMap((field) => field.columns);
   return {
     ...options.shape,
-    compute: (values, transaction) => findList(cached, columns, values, { ...options, on: onConnection(transaction) }),
+    compute: (values, transaction, as) => findList(cached, columns, values, { ...options, on: onConnection(transaction, as) }),
     computeMany: (asks) => findLists(cached, columns, asks, options),
   };
 }
@@ -260,6 +271,7 @@ export const wholeList = (cached: CachedModel, fields: readonly KeyField[], opti
   ...listOf(cached, fields, options),
   watched: 'all',
   rejectsNull: false,
+  isFind: true,
 });
 
 // ---- Values -----------------------------------------------------------------------------------
@@ -271,15 +283,64 @@ const jsonCodec: AnswerCodec = {
   conceal: (answer) => answer,
 };
 
+/**
+ * What a `getResult` may return: any JSON value, an instance of the model, or a list of instances. What
+ * it is stands beside what is stored of it, since a class may return now the one, now the other.
+ */
+function valueCodec(cached: CachedModel): AnswerCodec {
+  const instance = instanceCodec(cached);
+  const list = listCodec(cached);
+  const codecOf = (kind: unknown): AnswerCodec => (kind === 'instance' ? instance : kind === 'list' ? list : jsonCodec);
+  const kindOf = (answer: unknown): 'instance' | 'list' | 'json' =>
+    answer instanceof Model ? 'instance' : Array.isArray(answer) && answer[0] instanceof Model ? 'list' : 'json';
+  return {
+    encode: (answer) => {
+      if (answer === null) return null;
+      const kind = kindOf(answer);
+      return kind === 'json' ? encodeJson(answer) : [kind, codecOf(kind).encode(answer)];
+    },
+    decode: (cells) => {
+      if (cells === null) return null;
+      const [kind, stored, ...more] = Array.isArray(cells) ? (cells as readonly unknown[]) : [];
+      if (kind !== 'instance' && kind !== 'list') return { kind: 'json', content: decodeJson(cells) };
+      if (more.length > 0) throw new CorruptPayload('a result of another shape');
+      return { kind, content: codecOf(kind).decode(stored) };
+    },
+    present: (content) => {
+      if (content === null) return null;
+      const { kind, content: decoded } = content as { readonly kind: string; readonly content: unknown };
+      return codecOf(kind).present(decoded);
+    },
+    conceal: (answer) => codecOf(kindOf(answer)).conceal(answer),
+  };
+}
+
 /** A cache of what an overridden `getResult` returns. */
 export function customResult(cacheClass: CacheClass, cached: CachedModel, fields: readonly KeyField[]): ResultShape {
   return {
-    ...jsonCodec,
-    ...ownAnswer(cacheClass, 'getResult', cached, fields, (answer) => checkedJson(cacheClass.name, answer)),
+    ...valueCodec(cached),
+    ...ownAnswer(cacheClass, 'getResult', cached, fields, (answer) => checkedResult(cacheClass.name, cached, answer)),
     watched: 'all',
     rejectsNull: false,
-    description: 'json',
+    isFind: false,
+    description: 'value',
   };
+}
+
+/** @throws UnsupportedResultError */
+function checkedResult(cache: string, cached: CachedModel, value: unknown): unknown {
+  const method = `${cache}.getResult`;
+  if (value instanceof Model) return checkedInstance(method, cached, value);
+  if (!Array.isArray(value) || !value.some((item) => item instanceof Model)) return checkedJson(cache, cached, value);
+  for (const item of value as readonly unknown[]) {
+    if (!(item instanceof Model)) {
+      throw new UnsupportedResultError(
+        `${method} must resolve to a list of instances of ${cached.name} and nothing else, or to a JSON value; received a list with instances and ${show(item)}. Leave out what is no instance.`,
+      );
+    }
+    checkedInstance(method, cached, item);
+  }
+  return value;
 }
 
 /** The number of rows with the key values. */
@@ -291,6 +352,7 @@ export function countOf(cached: CachedModel, fields: readonly KeyField[]): Resul
     computeMany: (asks) => countsOfRows(cached, columns, asks),
     watched: cached.scope.visibility,
     rejectsNull: false,
+    isFind: false,
     description: 'count',
   };
 }
@@ -304,26 +366,23 @@ export function existsOf(cached: CachedModel, fields: readonly KeyField[]): Resu
     computeMany: (asks) => haveRows(cached, columns, asks),
     watched: cached.scope.visibility,
     rejectsNull: false,
+    isFind: false,
     description: 'exists',
   };
 }
 
-/** A value that JSON holds exactly. @throws UnsupportedResultError */
-function checkedJson(cache: string, value: unknown): unknown {
+/** A value that JSON holds. @throws UnsupportedResultError */
+function checkedJson(cache: string, cached: CachedModel, value: unknown): unknown {
   try {
     assertJson(value);
     return value;
   } catch (cause) {
     if (!(cause instanceof NotSerialisable)) throw cause;
     const isContainer = typeof value === 'object' && /^an (object|array)/.test(show(value));
-    const advice =
-      value === undefined
-        ? "Return something, or null for 'nothing'"
-        : Array.isArray(value) && value.some((item) => item instanceof Model)
-          ? 'Return ids or other plain values, or leave getResult out to cache the instances'
-          : 'Return ids or other plain values';
+    const advice = value === undefined ? "Return something, or null for 'nothing'" : 'Return ids or other plain values';
     throw new UnsupportedResultError(
-      `${cache}.getResult must resolve to a JSON value (numbers, strings, booleans, null, arrays and plain objects of these); received ${show(value)}${isContainer ? `, with ${cause.message}` : ''}. ${advice}.`,
+      `${cache}.getResult must resolve to a JSON value (numbers, strings, booleans, null, arrays and plain objects of these), to an instance of ${cached.name}, or to a list of instances; ` +
+        `received ${show(value)}${isContainer ? `, with ${cause.message}` : ''}. ${advice}.`,
       { cause },
     );
   }

@@ -251,8 +251,12 @@ export class SimpleCache extends Bound {
   }
 }
 
-/** Computes the answer of a cache that is not a simple one. */
-export type Compute = (values: readonly Canonical[], transaction?: Transaction | null) => Promise<unknown>;
+/**
+ * Computes the answer of a cache that is not a simple one.
+ * @param transaction undefined for a load
+ * @param as what is passed through answers as plain finds do, or with instances
+ */
+export type Compute = (values: readonly Canonical[], transaction?: Transaction | null, as?: 'plain' | 'instance') => Promise<unknown>;
 
 /**
  * Computes the answers of several lookups by one statement, outside of any transaction.
@@ -323,6 +327,8 @@ export interface ResultShape extends AnswerCodec, Computing {
   readonly watched: Attributes;
   /** "There is none" is an error of `resolve`. */
   readonly rejectsNull: boolean;
+  /** It is what a find returns, and is a plain find where such are not cached. */
+  readonly isFind: boolean;
   /** Says what the result is, for fingerprints. */
   readonly description: string;
 }
@@ -336,6 +342,7 @@ export class ResultCache extends Bound {
   readonly compute: Compute;
   readonly computeMany: ComputeMany | undefined;
   readonly rejectsNull: boolean;
+  readonly isFind: boolean;
   readonly #shape: ResultShape;
   readonly #stem: string;
   readonly #lastStem: string;
@@ -347,6 +354,7 @@ export class ResultCache extends Bound {
     this.computeMany = shape.computeMany;
     this.watched = shape.watched;
     this.rejectsNull = shape.rejectsNull;
+    this.isFind = shape.isFind;
     this.#stem = keys.stem('result', declaration.name);
     this.#lastStem = keys.stem('last', declaration.name);
     this.fingerprint = fingerprintOf([
@@ -432,25 +440,26 @@ function decodeList({ hydrator }: CachedModel, cells: unknown): unknown {
 }
 
 function presentList({ hydrator }: CachedModel, content: unknown): unknown {
-  return (content as readonly Row[]).map((row) => hydrator.instance(row));
+  return hydrator.instances(content as readonly Row[]);
 }
 
 function concealList({ hydrator }: CachedModel, answer: unknown): unknown {
-  return (answer as readonly Model[]).map((instance) => hydrator.conceal(instance));
+  // With `query: { plain: true }` a find for many answers with one.
+  return Array.isArray(answer) ? (answer as readonly Model[]).map((instance) => hydrator.conceal(instance)) : answer === null ? null : hydrator.conceal(answer as Model);
 }
 
 /** Whether the model says that at most one row has the same values in these columns, and whether they are its primary key. */
-export function isUnique({ model, primaryKey }: CachedModel, columns: readonly KeyColumn[]): { readonly primary: boolean; readonly unique: boolean } {
+export function isUnique(cached: CachedModel, columns: readonly KeyColumn[]): { readonly primary: boolean; readonly unique: boolean } {
+  const { primaryKey } = cached;
   const names = new Set(columns.map(({ name }) => name));
   const primary = names.size === primaryKey.length && primaryKey.every(({ name }) => names.has(name));
-  return { primary, unique: primary || hasUniqueKey(model, names) };
+  return { primary, unique: primary || hasUniqueKey(cached, names) };
 }
 
-function hasUniqueKey(model: CachedModel['model'], names: ReadonlySet<string>): boolean {
+function hasUniqueKey({ model, byField }: CachedModel, names: ReadonlySet<string>): boolean {
   const attributes = model.getAttributes();
-  const within = (fields: readonly string[]): boolean =>
-    fields.length > 0 &&
-    fields.every((field) => names.has(field) || [...names].some((name) => attributes[name]?.field === field));
+  const columns = new Set([...names].map((name) => attributes[name]?.field ?? name));
+  const within = (fields: readonly string[]): boolean => fields.length > 0 && fields.every((field) => columns.has(field));
   for (const name of names) {
     if (attributes[name]?.unique === true) return true;
   }
@@ -458,10 +467,12 @@ function hasUniqueKey(model: CachedModel['model'], names: ReadonlySet<string>): 
     (model as unknown as { readonly uniqueKeys?: Readonly<Record<string, { readonly fields: readonly string[] }>> }).uniqueKeys ?? {},
   );
   if (uniqueKeys.some(({ fields }) => within(fields))) return true;
+  // Sequelize takes the names in `indexes` for columns. Where the table has none of a name, an attribute is meant.
+  const columnOf = (name: string): string => (byField.has(name) ? name : (attributes[name]?.field ?? name));
   return (model.options.indexes ?? []).some(
     ({ unique, fields, type, where }) =>
       (unique === true || type === 'UNIQUE') &&
       where === undefined &&
-      within((fields ?? []).map((field) => (typeof field === 'string' ? field : 'name' in field ? field.name : ''))),
+      within((fields ?? []).map((field) => columnOf(typeof field === 'string' ? field : 'name' in field ? field.name : ''))),
   );
 }

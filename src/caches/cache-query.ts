@@ -6,14 +6,16 @@
  * noImplicitOverride every subclass would have to write `static override`.
  */
 import type { Model, ModelStatic } from 'sequelize';
-import { NotInCacheError } from '../errors.js';
+import { InvalidCacheClassError, NotInCacheError } from '../errors.js';
 import type { Canonical } from '../entries/key-types.js';
-import { readOptions } from '../models/finder.js';
+import { onPrimary } from '../models/finder.js';
 import type { CacheArguments, CacheClass, Queryset, ReadOptions } from '../types.js';
 import { contextOf } from './answers.js';
 import { doesNotExistOf } from './declarations.js';
 import { describeValues, valuesOfArguments } from './parameters.js';
 import { registryOfClass, type Answerer, type Registry } from './registry.js';
+
+const ownMethods = ['getInstance', 'getInstances', 'getResult', 'getResults'] as const;
 
 /** A query for what a cache class caches under some key values. */
 export abstract class CacheClassQuery<
@@ -54,16 +56,21 @@ export abstract class CacheClassQuery<
   protected queryset(): Queryset<M> {
     const context = contextOf(this);
     const model = (context?.model ?? (this.constructor as unknown as CacheClass).model) as ModelStatic<M>;
-    const on = context?.transaction == null ? readOptions : { transaction: context.transaction };
+    const on = context?.transaction == null ? onPrimary : { transaction: context.transaction };
+    // Instances, whatever the Sequelize instance has in its option `query`.
     return {
-      findOne: (options?: object) => model.findOne({ ...options, ...on }),
-      findAll: (options?: object) => model.findAll({ ...options, ...on }),
+      findOne: (options?: object) => model.findOne({ rejectOnEmpty: false, raw: false, nest: false, ...options, ...on }),
+      findAll: (options?: object) => model.findAll({ raw: false, nest: false, plain: false, ...options, ...on }),
       count: (options?: object) => model.count({ ...options, ...on }),
-    } as Queryset<M>;
+    };
   }
 
   #bound(): { registry: Registry; cache: Answerer; values: readonly Canonical[] } {
     const cacheClass = this.constructor as unknown as CacheClass;
+    for (const method of ownMethods) {
+      if (!Object.hasOwn(this, method)) continue;
+      throw new InvalidCacheClassError(`Cache class ${cacheClass.name} has '${method}' as a class field, which has no effect. Write it as a method: ${method}(keyValues) { … }`);
+    }
     const registry = registryOfClass(cacheClass);
     const cache = registry.ofClass(cacheClass);
     return { registry, cache, values: valuesOfArguments(cache.name, cache.fields, this.#given) };

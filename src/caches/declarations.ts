@@ -9,7 +9,7 @@ import { Model, type ModelStatic } from 'sequelize';
 import { AlreadyCachedError, DoesNotExist, InvalidCacheClassError, InvalidOptionError } from '../errors.js';
 import { show, wholeNumber } from '../options.js';
 import type { CacheClass, ManagerClass, WithCacheOptions } from '../types.js';
-import { familyOf, staticsOf } from './answers.js';
+import { familyOf, membersOf, type Family } from './answers.js';
 import { distance } from './key-fields.js';
 
 /** Options of a model, whatever its type. */
@@ -76,12 +76,7 @@ function checkClass(cacheClass: CacheClass): AnyClass {
       `Cache class ${name} needs 'static keyFields = [\u2026]', a list of ${wholeTable ? "key fields' names (an empty one for the whole table)" : "at least one key field's name"}; received ${show(keyFields)}.`,
     );
   }
-  for (const given of staticsOf(cacheClass)) {
-    const meant = misspelt(given, classStatics);
-    if (meant !== undefined) {
-      throw new InvalidCacheClassError(`Cache class ${name} has a static member '${given}', which has no effect; did you mean '${meant}'? If not, give it a name that is not taken for that one.`);
-    }
-  }
+  checkMembers(cacheClass, family);
   return model as AnyClass;
 }
 
@@ -100,24 +95,87 @@ const classStatics: readonly string[] = [
   'include',
 ] satisfies (keyof CacheClass)[];
 
-/** What similar things are called elsewhere. */
+/** What similar things are called elsewhere, without underscores and in lower case; and what to write here. */
 const elsewhere: ReadonlyMap<string, string> = new Map([
-  ['orderBy', 'order'],
+  ['orderby', 'order'],
+  ['ordering', 'order'],
   ['ttl', 'timeout'],
+  ['selectrelated', 'include'],
+  ['prefetchrelated', 'include'],
 ]);
+
+/** Names that have no counterpart here, and what to do. */
+const needless: ReadonlyMap<string, string> = new Map([
+  ['serializer', 'Rows are stored by columns and need none. Leave it out.'],
+  ['deserializer', 'Rows are stored by columns and need none. Leave it out.'],
+]);
+
+/** A name as it is compared: `key_fields` is `keyFields`. */
+const plainName = (name: string): string => name.replaceAll('_', '').toLowerCase();
 
 /** The name that was probably meant by one that is not known. */
 function misspelt(name: string, known: readonly string[]): string | undefined {
   if (known.includes(name)) return undefined;
-  const other = elsewhere.get(name);
+  const given = plainName(name);
+  const other = elsewhere.get(given);
   if (other !== undefined && known.includes(other)) return other;
-  return known.find((one) => distance(name.toLowerCase(), one.toLowerCase()) <= 1);
+  return known.find((one) => distance(given, one.toLowerCase()) <= 1);
+}
+
+/** The methods by which a class of a family answers with something of its own. */
+const ownMethods: Readonly<Record<Family, readonly string[]>> = {
+  instance: ['getInstance', 'getInstances'],
+  queryset: ['getResult', 'getResults'],
+  exists: [],
+  count: [],
+  'related-instance': [],
+  'related-queryset': [],
+};
+
+/** Methods of cache classes that a subclass must not have, or has no use for, without underscores and in lower case. */
+const methodsOfOthers: ReadonlySet<string> = new Set(['getinstance', 'getresult', 'getinstances', 'getresults', 'queryset', 'getqueryset']);
+
+/** Members of a cache class that look as if they had an effect, and have none. @throws InvalidCacheClassError */
+function checkMembers(cacheClass: CacheClass, family: Family): void {
+  const { name } = cacheClass;
+  const { statics, methods } = membersOf(cacheClass);
+  for (const given of statics) {
+    const advice = needless.get(plainName(given));
+    if (advice !== undefined) throw new InvalidCacheClassError(`Cache class ${name} has a static member '${given}', which has no effect. ${advice}`);
+    const meant = misspelt(given, classStatics);
+    if (meant !== undefined) {
+      throw new InvalidCacheClassError(`Cache class ${name} has a static member '${given}', which has no effect; did you mean '${meant}'? If not, give it a name that is not taken for that one.`);
+    }
+  }
+  const own = ownMethods[family];
+  for (const given of methods) {
+    if (own.includes(given)) continue;
+    const plain = plainName(given);
+    if (plain === 'queryset') {
+      throw new InvalidCacheClassError(`Cache class ${name} has a member '${given}', which would hide that of its base. ${adviceFor(family, own)}`);
+    }
+    const meant = own.find((method) => plain === method.toLowerCase()) ?? own.find((method) => distance(plain, method.toLowerCase()) <= 2);
+    if (meant === undefined && !methodsOfOthers.has(plain)) continue;
+    throw new InvalidCacheClassError(
+      `Cache class ${name} has a method '${given}', which has no effect${meant === undefined ? `. ${adviceFor(family, own)}` : `; did you mean '${meant}'? If not, give it a name that is not taken for that one.`}`,
+    );
+  }
+}
+
+function adviceFor(family: Family, [own]: readonly string[]): string {
+  if (own !== undefined) return `Override ${own}, and read with this.queryset() in it.`;
+  const other = family === 'related-instance' ? 'an InstanceCache with getInstance' : 'a QuerysetCache with getResult';
+  return `This kind of class computes nothing of its own. For that derive ${other}.`;
+}
+
+/** What is declared of one model. */
+export interface Declaration {
+  readonly options: ModelOptions;
+  readonly classes: ReadonlySet<CacheClass>;
 }
 
 /** What is declared of a model, or of a class that it extends; `undefined` if nothing is. */
-export function declarationOf(
-  model: ModelStatic<Model>,
-): { readonly options: ModelOptions; readonly classes: ReadonlySet<CacheClass> } | undefined {
+export function declarationOf(model: ModelStatic<Model>): Declaration | undefined {
   const declaredHere = optionsOf(model);
   const found = new Set<CacheClass>();
   for (const c of ancestors(model)) for (const cacheClass of classes.get(c) ?? []) found.add(cacheClass);
@@ -346,7 +404,7 @@ function checkGenerics(where: string, declared: unknown): void {
     if (typeof type !== 'string' || typeof id !== 'string' || typeof models !== 'function') {
       throw new InvalidOptionError(
         `${where}: the generic foreign key '${name}' must be declared as { type: '${name}Type', id: '${name}Id', models: () => [Post, Photo] }, ` +
-          `two attributes' names and a function that returns models.`,
+          `two attributes' names and a function that returns models, or an object of models by the names that '${name}Type' holds.`,
       );
     }
   }

@@ -1,6 +1,6 @@
 /**
- * Generic foreign keys: a reference to a row of one of several models, as a pair of columns that
- * hold the model's name and the row's id.
+ * Generic foreign keys: a reference to a row of one of several models, as a pair of columns: one
+ * names the model, the other holds the row's id.
  */
 import { Model, type ModelStatic } from 'sequelize';
 import { InvalidKeyFieldError, InvalidKeyValueError, UnknownTargetTypeError } from '../errors.js';
@@ -11,35 +11,61 @@ import { isInstanceOf, valueOfInstance } from './instances.js';
 
 /** How one generic foreign key is declared. */
 export interface GenericForeignKeyDeclaration {
-  /** The attribute that holds the target model's name. */
+  /** The attribute that names the target model. */
   readonly type: string;
   /** The attribute that holds the target row's primary key. */
   readonly id: string;
-  /** The models that it may refer to; a function, so that models can refer to each other. */
-  readonly models: () => readonly ModelStatic<Model>[];
+  /** The models that it may refer to, or those models by name; a function, so that models can refer to each other. */
+  readonly models: () => readonly ModelStatic<Model>[] | Readonly<Record<string, ModelStatic<Model>>>;
+}
+
+/** A model that a generic foreign key may refer to, and what the type column holds for it. */
+interface Target {
+  readonly name: string;
+  readonly model: ModelStatic<Model>;
 }
 
 /** One generic foreign key of a model. */
 export class GenericForeignKey {
+  #targets: readonly Target[] | undefined;
+  #isMap = false;
+
   constructor(
     readonly name: string,
     readonly type: KeyColumn,
     readonly id: KeyColumn,
     private readonly owner: ModelStatic<Model>,
-    private readonly models: () => readonly ModelStatic<Model>[],
+    private readonly models: GenericForeignKeyDeclaration['models'],
   ) {}
 
   /**
-   * The target model by the name in the type column.
-   * @param isGiven a lookup was given the name
-   * @throws UnknownTargetTypeError
+   * Looks at the models, if all of them are loaded by now.
+   * @throws InvalidKeyFieldError
    */
-  target(type: string, isGiven = false): ModelStatic<Model> {
-    const found = this.targets().find((model) => model.name === type);
+  check(): void {
+    let models: unknown;
+    try {
+      models = this.models();
+    } catch {
+      // A module that is loaded later: the first use tells.
+      return;
+    }
+    if (Object.values(Object(models) as object).includes(undefined)) return;
+    this.#targets = this.#checked(models);
+  }
+
+  /** The target model by the name in the type column. @throws UnknownTargetTypeError */
+  target(type: string): ModelStatic<Model> {
+    return this.#named(type).model;
+  }
+
+  /** @param isGiven a lookup was given the name */
+  #named(type: string, isGiven = false): Target {
+    const found = this.#all().find(({ name }) => name === type);
     if (found === undefined) {
       throw new UnknownTargetTypeError(
         `${show(type)} is not a target of the generic foreign key '${this.name}' of model ${this.owner.name}. ` +
-          `Its models are: ${this.targets().map(({ name }) => name).join(', ')}.`,
+          `${this.#all().every(({ name, model }) => name === model.name) ? 'Its models are' : 'The names of its models are'}: ${this.#names(', ')}.`,
         { isInput: isGiven },
       );
     }
@@ -47,9 +73,47 @@ export class GenericForeignKey {
   }
 
   /** The models of the declaration, as this Sequelize instance has them. */
-  targets(): readonly ModelStatic<Model>[] {
+  #all(): readonly Target[] {
+    this.#targets ??= this.#checked(this.models());
     const own = this.owner.sequelize?.models ?? {};
-    return this.models().map((model) => (own[model.name] as ModelStatic<Model> | undefined) ?? model);
+    return this.#targets.map(({ name, model }) => ({
+      // A model has its name only when it is initialised.
+      name: this.#isMap ? name : model.name,
+      model: (own[model.name] as ModelStatic<Model> | undefined) ?? model,
+    }));
+  }
+
+  /** @throws InvalidKeyFieldError */
+  #checked(models: unknown): readonly Target[] {
+    const who = `The generic foreign key '${this.name}' of model ${this.owner.name}`;
+    const isMap = !Array.isArray(models);
+    this.#isMap = isMap;
+    if (typeof models !== 'object' || models === null) {
+      throw new InvalidKeyFieldError(`${who}: 'models' must return a list of models, or an object of models by the names that '${this.type.name}' holds; it returned ${show(models)}.`);
+    }
+    const targets: Target[] = [];
+    for (const [key, given] of Object.entries(models) as [string, unknown][]) {
+      if (typeof given !== 'function' || !(given.prototype instanceof Model)) {
+        throw new InvalidKeyFieldError(`${who}: 'models' must return models; it returned ${show(given)}${isMap ? ` as '${key}'` : ''}. Is its module loaded?`);
+      }
+      const model = given as unknown as ModelStatic<Model>;
+      const target = { name: isMap ? key : model.name, model };
+      const twice = targets.find((other) => other.model === model || other.name === target.name);
+      if (twice !== undefined) {
+        throw new InvalidKeyFieldError(
+          twice.model === model
+            ? `${who} names model ${model.name} twice${isMap ? `, as '${twice.name}' and as '${key}': rows would refer to an instance under either` : ''}. Name it once.`
+            : `${who} has two models of the name '${target.name}'. Pass an object of models by the names that '${this.type.name}' holds.`,
+        );
+      }
+      targets.push(target);
+    }
+    if (targets.length === 0) throw new InvalidKeyFieldError(`${who}: 'models' returned none.`);
+    return targets;
+  }
+
+  #names(separator: string): string {
+    return this.#all().map(({ name }) => name).join(separator);
   }
 
   get #label(): string {
@@ -60,24 +124,28 @@ export class GenericForeignKey {
   read(value: unknown): readonly Canonical[] {
     if (value === null) return [null, null];
     if (value instanceof Model) {
-      const target = this.targets().find((model) => isInstanceOf(value, model));
-      if (target === undefined) this.target(value.constructor.name);
-      else {
-        const [key, ...more] = target.primaryKeyAttributes;
-        if (key === undefined || more.length > 0) {
-          throw new InvalidKeyValueError(`Key field ${this.#label}: model ${target.name} has no single primary key, so a pair of type and id cannot refer to its rows.`);
-        }
-        return [target.name, this.#id(valueOfInstance(this.#label, value, target, key))];
+      const found = this.#all().find(({ model }) => isInstanceOf(value, model));
+      if (found === undefined) {
+        throw new UnknownTargetTypeError(
+          `'${value.constructor.name}' is not a target of the generic foreign key '${this.name}' of model ${this.owner.name}. ` +
+            `Its models are: ${this.#all().map(({ model }) => model.name).join(', ')}.`,
+        );
       }
+      const { name, model } = found;
+      const [key, ...more] = model.primaryKeyAttributes;
+      if (key === undefined || more.length > 0) {
+        throw new InvalidKeyValueError(`Key field ${this.#label}: model ${model.name} has no single primary key, so a pair of type and id cannot refer to its rows.`);
+      }
+      return [name, this.#id(valueOfInstance(this.#label, value, model, key))];
     }
     if (!Array.isArray(value) || value.length !== 2 || typeof value[0] !== 'string') {
       throw new InvalidKeyValueError(
-        `Key field ${this.#label} must be a saved instance of ${this.targets().map(({ name }) => name).join(' or ')}, ` +
-          `a pair such as ['${this.targets()[0]?.name ?? 'Post'}', 5], or null; received ${show(value)}.`,
+        `Key field ${this.#label} must be a saved instance of ${this.#all().map(({ model }) => model.name).join(' or ')}, ` +
+          `a pair such as ['${this.#all()[0]?.name ?? 'Post'}', 5], or null; received ${show(value)}.`,
         { isInput: isInput(value) },
       );
     }
-    return [this.target(value[0], true).name, this.#id(value[1])];
+    return [this.#named(value[0], true).name, this.#id(value[1])];
   }
 
   #id(value: unknown): Canonical {
@@ -116,7 +184,9 @@ export class GenericForeignKeys {
         }
         return column;
       }) as [KeyColumn, KeyColumn];
-      this.#keys.set(name, new GenericForeignKey(name, typeColumn, idColumn, model, models));
+      const key = new GenericForeignKey(name, typeColumn, idColumn, model, models);
+      key.check();
+      this.#keys.set(name, key);
     }
   }
 

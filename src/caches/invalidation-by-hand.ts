@@ -1,11 +1,11 @@
 /** Invalidation that the program asks for: of a row, of key values, of the rows of a condition, of a table, of a cache class. */
-import { Op, type Model, type WhereOptions } from 'sequelize';
+import { Op, type Model, type CountOptions, type WhereOptions } from 'sequelize';
 import type { Affected, Failed, Target } from '../coherence/affected.js';
 import type { Canonical } from '../entries/key-types.js';
 import { InvalidationFailedError, InvalidOptionError, UnsavedInstanceError } from '../errors.js';
 import { publish } from '../events.js';
 import { canonicalValues } from '../models/cached-model.js';
-import { findByKeys, readOptions } from '../models/finder.js';
+import { findByKeys, onPrimary, rawRows } from '../models/finder.js';
 import { show, type OnStoreFailure } from '../options.js';
 import { noteWrite } from '../request-cache.js';
 import type { InvalidationResult, RowsInvalidationResult } from '../types.js';
@@ -64,9 +64,15 @@ export class InvalidationByHand {
   }
 
   /** Voids what is cached of the rows that match a condition now. */
-  async where({ cached, all, timed }: BoundModel, where: WhereOptions): Promise<RowsInvalidationResult> {
+  async where(bound: BoundModel, where: WhereOptions): Promise<RowsInvalidationResult> {
+    const { cached, all, timed } = bound;
     if (typeof where !== 'object' || (where as unknown) === null) {
       throw new InvalidOptionError(`${cached.name}.cache.invalidateWhere takes a condition, as findAll's 'where'; received ${show(where)}. For the whole table use clear().`);
+    }
+    if (cached.passThrough !== undefined) {
+      // Its rows cannot be told apart by what the cache knows.
+      const rows = await cached.model.unscoped().count({ ...onPrimary, where, paranoid: false, hooks: false } as CountOptions);
+      return { ...(await this.table(bound)), rows };
     }
     const every = [...all, ...timed];
     const names = [...new Set([...cached.primaryKey, ...every.flatMap(({ columns }) => columns)].map(({ name }) => name))];
@@ -76,13 +82,13 @@ export class InvalidationByHand {
     let after: WhereOptions | undefined;
     for (;;) {
       const rows = (await cached.model.unscoped().findAll({
-        ...readOptions,
+        ...onPrimary,
         attributes: names,
         where: after === undefined ? where : { [Op.and]: [where, after] },
         order,
         limit: batchOfRows,
         paranoid: false,
-        raw: true,
+        ...rawRows,
         hooks: false,
       } as object)) as unknown as readonly Readonly<Record<string, unknown>>[];
       const affected = new Map<string, Target>();
@@ -105,7 +111,9 @@ export class InvalidationByHand {
   }
 
   /** Voids what is cached of the row that an instance stands for, under the key values that it holds. */
-  async instance({ cached, all, timed }: BoundModel, instance: Model): Promise<InvalidationResult> {
+  async instance(bound: BoundModel, instance: Model): Promise<InvalidationResult> {
+    const { cached, all, timed } = bound;
+    if (cached.passThrough !== undefined) return this.table(bound);
     const primaryKey = cached.keyValues(instance, cached.primaryKey);
     if (instance.isNewRecord || primaryKey === undefined) {
       throw new UnsavedInstanceError(
@@ -123,7 +131,9 @@ export class InvalidationByHand {
   }
 
   /** Voids what is cached under key values, and the row that they lead to. */
-  async key({ cached, all, timed }: BoundModel, cache: SimpleCache, values: readonly Canonical[]): Promise<InvalidationResult> {
+  async key(bound: BoundModel, cache: SimpleCache, values: readonly Canonical[]): Promise<InvalidationResult> {
+    const { cached, all, timed } = bound;
+    if (cached.passThrough !== undefined) return this.table(bound);
     const affected = new Map<string, Target>([[cache.keyFor(values), cached.tableKeys]]);
     for (const other of [...all, ...timed]) {
       // Caches on the same columns share their values.

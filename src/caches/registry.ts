@@ -12,14 +12,16 @@ import { publish, type BypassReason } from '../events.js';
 import type { KeySpace } from '../entries/keys.js';
 import type { Canonical } from '../entries/key-types.js';
 import { tableName } from '../models/cached-model.js';
-import { firstSelect } from '../models/finder.js';
+import { asInstances, firstSelect } from '../models/finder.js';
 import { ownValues } from '../models/hydrate.js';
+import { isAsBefore, stateOf, type ModelState } from '../models/model-state.js';
 import { hasFindHooks } from '../models/select.js';
 import { show, type ResolvedOptions } from '../options.js';
 import { isRequestOpen, memoised, noteWrite, writesOf } from '../request-cache.js';
 import type { CacheClass, PrefetchOptions, ReadOptions } from '../types.js';
 import { Counters, type BoundCache, type ListCache, type SimpleCache } from './bound-cache.js';
-import { Bindings, cachedGetters, getterOf, type Answerer, type BoundModel, type Getter } from './binding.js';
+import { cachedGetters, getterOf, type Getter } from './association-getters.js';
+import { Bindings, type Answerer, type BoundModel } from './binding.js';
 import { attach, preparedInclude, type Chain } from './chains.js';
 import { declarationCount, doesNotExistOf } from './declarations.js';
 import { isInstanceOf } from './instances.js';
@@ -56,6 +58,8 @@ export class Registry {
   #bindings: Bindings;
   /** The state of the program that the bindings were made from. */
   #boundAt = { declarations: -1, models: -1 };
+  /** The models' definitions that the bindings were made from. */
+  #states = new Map<ModelStatic<Model>, ModelState>();
   #isSetUp = false;
   /** By cache name; they outlive a new binding. */
   readonly #counters = new Map<string, Counters>();
@@ -67,7 +71,6 @@ export class Registry {
   readonly #told = new Set<string>();
   /** What the program voids by hand. */
   readonly byHand: InvalidationByHand;
-  readonly #toldOf = new WeakSet<Chain>();
 
   constructor(
     readonly sequelize: Sequelize,
@@ -98,13 +101,30 @@ export class Registry {
 
   /**
    * Binds what is defined and declared by now, all anew if there is anything new.
-   * @throws InvalidKeyFieldError, NoPrimaryKeyError, UnsupportedScopeError, DuplicateCacheNameError …
+   * @param of the models that a read is about; a write may have to do with any, and looks at all
+   * @throws InvalidKeyFieldError, NoPrimaryKeyError, UnsupportedScopeError, DuplicateCacheNameError … at set-up
    */
-  bind(): Bindings {
+  bind(...of: readonly ModelStatic<Model>[]): Bindings {
     const declarations = declarationCount();
     // Declared as abstract classes; those that are defined are not.
     const models = this.sequelize.modelManager.all as unknown as readonly ModelStatic<Model>[];
-    if (this.#boundAt.declarations === declarations && this.#boundAt.models === models.length) return this.#bindings;
+    const isCurrent =
+      this.#boundAt.declarations === declarations && this.#boundAt.models === models.length && this.#areAsBefore(of.length === 0 ? models : of);
+    return isCurrent ? this.#bindings : this.#bindAnew(models, declarations);
+  }
+
+  /** Whether models are defined as they were when they were bound. */
+  #areAsBefore(models: readonly ModelStatic<Model>[]): boolean {
+    for (const model of models) {
+      const before = this.#states.get(model);
+      // Not one of this Sequelize instance's, such as a scoped class.
+      if (before !== undefined && !isAsBefore(model, before)) return false;
+    }
+    return true;
+  }
+
+  #bindAnew(models: readonly ModelStatic<Model>[], declarations: number): Bindings {
+    const states = new Map(models.map((model) => [model, stateOf(model)]));
     const bindings = this.#bound(models, this.#isSetUp);
     for (const [cacheClass] of bindings.classes) {
       boundTo.set(cacheClass, (boundTo.get(cacheClass) ?? new Set<Registry>()).add(this));
@@ -120,9 +140,29 @@ export class Registry {
     this.#isSetUp = true;
     this.#bindings = bindings;
     this.#boundAt = { declarations, models: models.length };
+    this.#states = states;
+    this.#tell(bindings);
     // A model may have other columns now than a request's answers.
     noteWrite(this);
     return bindings;
+  }
+
+  /** Publishes, once, what cannot be cached. */
+  #tell({ tables, broken }: Bindings): void {
+    for (const [{ name }, error] of broken) this.#passThrough(name, 'invalid-declaration', error.message);
+    for (const { cached, failures } of [...tables.values()].flat()) {
+      const { passThrough } = cached;
+      if (passThrough !== undefined) this.#passThrough(cached.name, passThrough.reason, passThrough.detail);
+      for (const { error } of failures) this.#passThrough(cached.name, 'invalid-declaration', error.message);
+    }
+  }
+
+  #passThrough(model: string, reason: string, detail: string): void {
+    // Of a model's declarations each is told; what the model itself is, once.
+    const name = JSON.stringify(['invalid-declaration', 'include'].includes(reason) ? [model, reason, detail] : [model, reason]);
+    if (this.#told.has(name)) return;
+    this.#told.add(name);
+    publish('passthrough', () => ({ model, reason, detail }));
   }
 
   #bound(models: readonly ModelStatic<Model>[], tolerant: boolean): Bindings {
@@ -132,25 +172,22 @@ export class Registry {
       options: this.options,
       countersOf: (name) => this.#countersOf(name),
       tolerant,
+      names: tolerant ? this.#bindings.names : new Map<string, object>(),
     });
   }
 
-  /** What is cached of a model; `undefined` if nothing is. */
+  /** What is cached of a model; `undefined` if nothing is. @throws what is wrong with its declaration, after set-up */
   of(model: ModelStatic<Model>): BoundModel | undefined {
-    const { models, broken } = this.bind();
-    const found = models.get(model);
-    const cause = found === undefined ? broken.get(tableName(model)) : undefined;
+    const found = this.bind(model).models.get(model);
+    if (found !== undefined) return found;
+    const cause = this.#bindings.broken.get(model);
     if (cause !== undefined) throw cause;
-    return found;
+    return undefined;
   }
 
   /** The cached models of the table that a model (or a scoped subclass of it) writes to. */
   ofTable(model: ModelStatic<Model>): readonly BoundModel[] {
-    const { tables, broken } = this.bind();
-    const table = tableName(model);
-    const cause = broken.get(table);
-    if (cause !== undefined) throw cause;
-    return tables.get(table) ?? [];
+    return this.bind().tables.get(tableName(model)) ?? [];
   }
 
   /** The foreign keys of all models: through them the database itself changes rows. */
@@ -165,31 +202,30 @@ export class Registry {
     return [...this].filter(({ cached }) => text.includes(cached.model.tableName.toLowerCase()));
   }
 
-  /** All cached models. */
-  [Symbol.iterator](): IterableIterator<BoundModel> {
-    return this.bind().models.values();
+  /** All models of which something is declared. */
+  *[Symbol.iterator](): Generator<BoundModel> {
+    for (const ofTable of this.bind().tables.values()) yield* ofTable;
   }
 
-  /** The cache that a class is here. @throws CacheNotRegisteredError */
+  /** The cache that a class is here. @throws CacheNotRegisteredError, and what is wrong with the class */
   ofClass(cacheClass: CacheClass): Answerer {
-    const { classes, broken } = this.bind();
+    const known = this.#bindings.classes.get(cacheClass);
+    const { classes, failed, broken } = known === undefined ? this.bind() : known.kind === 'chain' ? this.bind(...known.models) : this.bind(known.model.model);
     const found = classes.get(cacheClass);
-    if (found === undefined) {
-      const [cause] = broken.values();
-      if (cause !== undefined) throw cause;
-      throw new CacheNotRegisteredError(
-        `Cache class ${cacheClass.name} is not registered, so writes would not invalidate it. ` +
-          `Put @registerCache before the class, call registerCache(${cacheClass.name}) after it, or list it in 'caches' of withCache.`,
-      );
-    }
-    return found;
+    if (found !== undefined) return found;
+    const cause = failed.get(cacheClass) ?? [...broken].find(([model]) => model === cacheClass.model || model.prototype instanceof cacheClass.model)?.[1];
+    if (cause !== undefined) throw cause;
+    throw new CacheNotRegisteredError(
+      `Cache class ${cacheClass.name} is not registered, so writes would not invalidate it. ` +
+        `Put @registerCache before the class, call registerCache(${cacheClass.name}) after it, or list it in 'caches' of withCache.`,
+    );
   }
 
   /**
    * Reads through the cache, or past it inside a transaction.
    * @throws InvalidOptionError at once
    */
-  read(cache: Answerer, values: readonly Canonical[], options: ReadOptions = noOptions): Promise<unknown> {
+  read(cache: Answerer, values: readonly Canonical[], options: ReadOptions = noOptions, as: 'plain' | 'instance' = 'plain'): Promise<unknown> {
     checkReadOptions(options);
     const transaction = options.transaction === undefined ? currentTransaction(this.sequelize) : options.transaction;
     if (transaction != null) {
@@ -201,7 +237,7 @@ export class Registry {
       cache.counters.noteBypass(reason);
       this.#tellPassedThrough(cache, reason);
       publish('bypass', () => ({ cache: cache.name, reason }));
-      return options.cacheOnly === true ? Promise.resolve(undefined) : readThrough(cache, values, null);
+      return options.cacheOnly === true ? Promise.resolve(undefined) : readThrough(cache, values, null, as);
     }
     const mode = options.cacheOnly === true ? 'cache-only' : options.refresh === true ? 'refresh' : 'read';
     return cache.kind === 'chain' ? this.#readChain(cache, values, mode) : this.#load(cache, values, mode);
@@ -214,7 +250,7 @@ export class Registry {
       const reason = this.#whyNotCached(cache);
       return reason === undefined || reason === 'disabled' ? [] : [{ model: cache.model.name, cache: cache.name, reason, detail: details[reason] ?? reason }];
     });
-    const broken = Array.from(this.bind().broken, ([table, { message }]) => ({ model: table, cache: undefined, reason: 'declaration', detail: message }));
+    const broken = Array.from(this.bind().broken, ([{ name }, { message }]) => ({ model: name, cache: undefined, reason: 'declaration', detail: message }));
     return [...reasons, ...broken];
   }
 
@@ -230,10 +266,12 @@ export class Registry {
   #whyNotCached(cache: Answerer): BypassReason | undefined {
     // A query that was made before close(): writes are not seen any more, so the database answers it.
     if (!this.options.enabled || this.#disposed) return 'disabled';
+    if (cache.model.passThrough !== undefined) return 'passthrough';
+    if ((cache.kind !== 'result' || cache.isFind) && this.#queryOption(cache.model.name) !== undefined) return 'passthrough';
     switch (cache.kind) {
       case 'chain':
         if (cache.models.some(hasFindHooks)) return 'find-hooks';
-        return cache.whyPassedThrough === undefined ? undefined : this.#passThrough(cache, cache.whyPassedThrough);
+        return cache.whyPassedThrough === undefined ? undefined : this.#passedThroughChain(cache, cache.whyPassedThrough);
       case 'result':
         return undefined;
       default:
@@ -242,12 +280,20 @@ export class Registry {
   }
 
   /** Tells once that a chain's answers are those of plain finds. */
-  #passThrough(chain: Chain, why: string): BypassReason {
-    if (!this.#toldOf.has(chain)) {
-      this.#toldOf.add(chain);
-      publish('passthrough', () => ({ model: chain.model.name, reason: 'include', detail: `${chain.name} is not cached: ${why}.` }));
-    }
+  #passedThroughChain(chain: Chain, why: string): BypassReason {
+    this.#passThrough(chain.model.name, 'include', `${chain.name} is not cached: ${why}.`);
     return 'default-scope';
+  }
+
+  /** The option of `new Sequelize({ query })` with which finds answer with something else than instances. */
+  #queryOption(model: string): string | undefined {
+    const { query } = (this.sequelize as unknown as { readonly options: { readonly query?: Readonly<Record<string, unknown>> } }).options;
+    for (const name in query) {
+      if (harmlessQueryOptions.has(name) || !query[name]) continue;
+      this.#passThrough(model, 'query-option', `The Sequelize instance has query: { ${name}: … }, so its finds do not answer with instances. Pass '${name}' to the finds that need it.`);
+      return name;
+    }
+    return undefined;
   }
 
   /**
@@ -273,7 +319,7 @@ export class Registry {
 
   /** One lookup of a chain. */
   #ask(cache: BoundCache, values: readonly Canonical[], mode: Mode, ahead: Ahead): Promise<unknown> {
-    if (cache.kind !== 'result' && whyNotCached(cache) !== undefined) {
+    if (cache.kind !== 'result' && (cache.model.passThrough !== undefined || whyNotCached(cache) !== undefined)) {
       return mode === 'cache-only' ? Promise.resolve(undefined) : readThrough(cache, values, null);
     }
     return this.#load(cache, values, mode, ahead);
@@ -342,10 +388,10 @@ export class Registry {
         );
       }
     }
-    const { stepCache } = this.bind();
+    const { stepCache } = this.bind(cached.model, ...steps.map(({ target }) => target));
     const related = await Promise.all(
       steps.map((step) =>
-        Promise.all(instances.map(async (instance) => (await follow(step, instance, stepCache, (cache, values) => this.read(cache, values, options)))[0]?.instance ?? null)),
+        Promise.all(instances.map(async (instance) => (await follow(step, instance, stepCache, (cache, values) => this.read(cache, values, options, 'instance')))[0]?.instance ?? null)),
       ),
     );
     for (const [at, step] of steps.entries()) {
@@ -377,7 +423,7 @@ export class Registry {
           const target = generic.target(type);
           const current = registries.get(sequelize);
           const bound = current?.of(target);
-          if (current === undefined || bound === undefined) {
+          if (current === undefined || bound?.cached.passThrough !== undefined || bound === undefined) {
             // On the primary, as if it were cached; a transaction has its own connection.
             return target.findByPk(id as string, {
               useMaster: true,
@@ -416,8 +462,9 @@ export class Registry {
     const { transaction, ...others } = options;
     const current = transaction === undefined ? currentTransaction(this.sequelize) : transaction;
     if (current != null) return original.call(instance, { transaction: current });
+    if (this.#queryOption(step.target.name) !== undefined) return original.call(instance, options);
     try {
-      const [found] = await follow(step, instance, this.bind().stepCache, (cache, values) => this.read(cache, values, { ...others, transaction: null }));
+      const [found] = await follow(step, instance, this.bind(instance.constructor as ModelStatic<Model>, step.target).stepCache, (cache, values) => this.read(cache, values, { ...others, transaction: null }));
       return found?.instance ?? null;
     } catch (error) {
       if (!(error instanceof NotInCache)) throw error;
@@ -506,15 +553,21 @@ export function currentTransaction(sequelize: Sequelize): Transaction | undefine
 }
 
 /** A plain Sequelize read. */
-async function readThrough(cache: Answerer, values: readonly Canonical[], transaction: Transaction | null): Promise<unknown> {
-  const options = { transaction, rejectOnEmpty: false, ...(transaction === null ? { useMaster: true } : {}) };
+async function readThrough(cache: Answerer, values: readonly Canonical[], transaction: Transaction | null, as: 'plain' | 'instance' = 'plain'): Promise<unknown> {
+  const options = {
+    transaction,
+    rejectOnEmpty: false,
+    ...(transaction === null ? { useMaster: true } : {}),
+    // What is put together from several finds needs instances, whatever the Sequelize instance has in its option `query`.
+    ...(as === 'instance' ? asInstances : {}),
+  };
   switch (cache.kind) {
     case 'simple':
       return cache.model.model.findOne({ ...options, ...(await firstSelect(cache.model, cache, values)) });
     case 'chain':
-      return cache.query(values, options) ?? cache.answer(values, (step, of) => readThrough(step, of, transaction));
+      return cache.query(values, options) ?? cache.answer(values, (step, of) => readThrough(step, of, transaction, 'instance'));
     default:
-      return cache.conceal(await cache.compute(values, transaction));
+      return cache.conceal(await cache.compute(values, transaction, as));
   }
 }
 
@@ -552,6 +605,9 @@ function checkReadOptions(options: ReadOptions): void {
     throw new InvalidOptionError(`'refresh' (read the database) and 'cacheOnly' (never read it) exclude each other.`);
   }
 }
+
+/** Options of `new Sequelize({ query })` that leave the answers as they are. `nest` is about plain rows only. */
+const harmlessQueryOptions: ReadonlySet<string> = new Set(['logging', 'benchmark', 'logQueryParameters', 'retry', 'useMaster', 'nest', 'type']);
 
 /** Why lookups of a cache of rows are plain finds; `undefined` if they are not. */
 function whyNotCached({ model, columns }: SimpleCache | ListCache): BypassReason | undefined {

@@ -24,7 +24,10 @@ export class CorruptPayload extends Error {}
 export class NotSerialisable extends Error {}
 
 /** One encoded cell. */
-export type Cell = string | number | boolean | null | readonly [tag: string, value?: unknown];
+export type Cell = string | number | boolean | null | readonly [tag: string, value?: unknown, places?: readonly Place[]];
+
+/** Where in a JSON value something is: names and indices, from the outside. */
+type Place = readonly (string | number)[];
 
 /** Encodes one value. @throws NotSerialisable */
 export function encodeCell(value: unknown, column: CellColumn): Cell {
@@ -48,8 +51,7 @@ export function encodeCell(value: unknown, column: CellColumn): Cell {
         return column.isDate ? time : ['d', time];
       }
       if (Buffer.isBuffer(value)) return ['b', value.toString('base64')];
-      assertJson(value);
-      return ['j', value];
+      return encodeJson(value);
     default:
       throw new NotSerialisable(`a ${typeof value}`);
   }
@@ -102,6 +104,7 @@ function decodeTagged(cell: readonly unknown[], column: CellColumn): unknown {
       default:
     }
   }
+  if (cell.length === 3 && tag === 'z' && typeof value === 'object') return decodeJson(cell);
   throw new CorruptPayload(`an unknown cell ${typeof tag === 'string' ? tag.slice(0, 20) : typeof tag}`);
 }
 
@@ -122,14 +125,58 @@ function dateOf(time: number): Date {
 }
 
 /** A JSON value as it is written here: an application's own JSON.stringify must not overflow the stack. */
-function checkedJson(value: object): object {
+function checkedJson<T>(value: T): T {
   try {
-    assertJson(value);
+    if (!assertJson(value)) return value;
   } catch (cause) {
     if (!(cause instanceof NotSerialisable)) throw cause;
     throw new CorruptPayload('a JSON value that is not written so', { cause });
   }
-  return value;
+  throw new CorruptPayload('a negative zero that is written as such');
+}
+
+/**
+ * A JSON value as a cell: JSON has no negative zero, so the places of those are told beside it.
+ * @throws NotSerialisable
+ */
+export function encodeJson(value: unknown): Cell {
+  if (!assertJson(value)) return ['j', value];
+  return ['z', value, [...negativeZeros(value, [])]];
+}
+
+/** The JSON value of a cell. @throws CorruptPayload */
+export function decodeJson(cell: unknown): unknown {
+  const [tag, value, places, ...more] = Array.isArray(cell) ? (cell as readonly unknown[]) : [];
+  if (tag === 'j' && (cell as unknown[]).length === 2) return checkedJson(value);
+  if (tag !== 'z' || !Array.isArray(places) || places.length === 0 || more.length > 0) throw new CorruptPayload('a JSON value in another form');
+  const holder = { value: checkedJson(value) };
+  for (const place of places as readonly unknown[]) setNegativeZero(holder, place);
+  return holder.value;
+}
+
+function* negativeZeros(value: unknown, place: Place): Generator<Place> {
+  if (Object.is(value, -0)) yield place;
+  if (typeof value !== 'object' || value === null) return;
+  for (const [name, item] of Object.entries(value)) yield* negativeZeros(item, [...place, Array.isArray(value) ? Number(name) : name]);
+}
+
+function setNegativeZero(holder: object, place: unknown): void {
+  const path: readonly unknown[] = ['value', ...(Array.isArray(place) ? (place as unknown[]) : [undefined])];
+  let at: unknown = holder;
+  for (const [step, name] of path.entries()) {
+    const isName = typeof name === 'string' || typeof name === 'number';
+    if (typeof at !== 'object' || at === null || !isName || !Object.hasOwn(at, name)) break;
+    const item: unknown = Reflect.get(at, name);
+    if (step < path.length - 1) {
+      at = item;
+      continue;
+    }
+    if (item !== 0) break;
+    // Not an assignment: `__proto__` may be the name of data.
+    Object.defineProperty(at, name, { value: -0, configurable: true, enumerable: true, writable: true });
+    return;
+  }
+  throw new CorruptPayload('a negative zero where there is none');
 }
 
 /** JSON of a body, for `parseBody`. */
@@ -156,21 +203,21 @@ function nameOfClass(prototype: unknown): string {
   return typeof name === 'string' && name !== '' ? ` (${name})` : '';
 }
 
-/** Checks that JSON holds a value exactly. @throws NotSerialisable */
-export function assertJson(value: unknown, depth = 0): void {
+/** Checks that JSON holds a value, exactly but for negative zeros. Returns whether it has any. @throws NotSerialisable */
+export function assertJson(value: unknown, depth = 0): boolean {
   switch (typeof value) {
     case 'string':
     case 'boolean':
-      return;
+      return false;
     case 'number':
-      if (!Number.isFinite(value) || Object.is(value, -0)) throw new NotSerialisable('a number that JSON cannot hold');
-      return;
+      if (!Number.isFinite(value)) throw new NotSerialisable('a number that JSON cannot hold');
+      return Object.is(value, -0);
     case 'object':
       break;
     default:
       throw new NotSerialisable(value === undefined ? 'undefined in a JSON value' : `a ${typeof value} in a JSON value`);
   }
-  if (value === null) return;
+  if (value === null) return false;
   if (depth > maxDepth) throw new NotSerialisable('a JSON value that is nested too deeply, or in itself');
   const isArray = Array.isArray(value);
   const prototype: unknown = Object.getPrototypeOf(value);
@@ -179,6 +226,7 @@ export function assertJson(value: unknown, depth = 0): void {
   }
   // Data of that name is fine, a method replaces what JSON.stringify writes.
   if (typeof (value as { readonly toJSON?: unknown }).toJSON === 'function') throw new NotSerialisable('an object with a toJSON method');
-  if (isArray) for (const item of value) assertJson(item, depth + 1);
-  else for (const item of Object.values(value)) assertJson(item, depth + 1);
+  let hasNegativeZero = false;
+  for (const item of isArray ? value : Object.values(value)) hasNegativeZero = assertJson(item, depth + 1) || hasNegativeZero;
+  return hasNegativeZero;
 }

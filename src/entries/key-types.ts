@@ -62,6 +62,8 @@ export interface ColumnLimits {
   readonly range?: readonly [least: bigint, greatest: bigint] | undefined;
   /** Members of an ENUM. */
   readonly members?: readonly string[] | undefined;
+  /** The second that a date column holds for a moment, on the clock of its time zone. @default that of UTC */
+  readonly wallSecond?: ((milliseconds: number) => number) | undefined;
 }
 
 /** The key type of a column of this kind. */
@@ -146,7 +148,7 @@ export function keyType(kind: KeyKind, limits: ColumnLimits = {}): KeyType {
         kind,
         canonical: canonicalDate,
         // A DATETIME column without fraction drops the milliseconds, one with fraction keeps them.
-        bucket: (text) => String(Math.floor(Number(text) / 1000)),
+        bucket: (text) => String(limits.wallSecond?.(Number(text)) ?? Math.floor(Number(text) / 1000)),
         queryValue: (text) => new Date(Number(text)),
         // MySQL rounds to one or two digits, and that may be the next second.
         storedAsGiven: () => limits.length === undefined || limits.length === 0 || limits.length >= 3,

@@ -12,7 +12,7 @@ import type { BoundModel, Registry } from '../caches/registry.js';
 import type { KeyKind } from '../entries/key-types.js';
 import { canonicalValues, tableName } from '../models/cached-model.js';
 import { columnsOf, type Column, type KeyColumn } from '../models/columns.js';
-import { dependsOnAfter, type Effects, type RowValues, type SetAttributes } from './effects.js';
+import { dependsOnAfter, type Effects, type RowValues, type SetAttributes, isKnown } from './effects.js';
 import { hasRowLocks, type Image } from './images.js';
 
 /** What happens to rows of a table. */
@@ -213,6 +213,10 @@ class FollowersReader {
   }
 
   #voidRows(bound: BoundModel, attribute: string, rows: readonly Row[], { removes, nulls }: Change): void {
+    if (!isKnown(bound)) {
+      this.#effects.table(bound, 'cascade');
+      return;
+    }
     const set: SetAttributes = removes ? 'all' : new Set([attribute]);
     const images: Image[] = [];
     for (const row of rows) {

@@ -161,3 +161,7 @@ export const writtenValues =
   (values: Readonly<Record<string, unknown>>, written: (attribute: string) => boolean): RowValues =>
   (column) =>
     written(column.name) ? storedValue(column, values[column.name]) : undefined;
+
+/** Whether this process knows all that may be cached of a model: others may have bound what it could not. */
+export const isKnown = ({ cached, failures }: BoundModel): boolean =>
+  cached.passThrough === undefined && failures.every(({ kind }) => kind === 'cachedForeignKeys');

@@ -1,4 +1,5 @@
 /** Statements of the plugin's own: how they are sent, and what their errors mean. */
+import { QueryTypes } from 'sequelize';
 import { publish } from '../events.js';
 
 /**
@@ -6,6 +7,9 @@ import { publish } from '../events.js';
  * transaction is gone. Whoever began the transaction begins it again.
  */
 export const noRetry = { retry: { max: 1 } } as const;
+
+/** A statement without rows, whatever the Sequelize instance has in its option `query`. */
+export const withoutRows = { type: QueryTypes.RAW, raw: true, nest: false, plain: false } as const;
 
 /** The server's number of an error, as the drivers hand it on inside of Sequelize's. */
 export function errorNumber(error: unknown): number | undefined {

@@ -8,7 +8,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Transaction, type Sequelize } from 'sequelize';
 import { publish } from '../events.js';
-import { CannotPrepare, isVictim, needsRepeatable, noRetry, prepare } from './own-statements.js';
+import { CannotPrepare, isVictim, needsRepeatable, noRetry, prepare, withoutRows } from './own-statements.js';
 import type { Sent } from './exact-rows.js';
 import type { Level, ServerSettings } from './server-settings.js';
 
@@ -130,7 +130,7 @@ class StatementTransaction {
 
   /** Resolves to the number of warnings. */
   async #run(sql: string): Promise<number> {
-    const answers: readonly unknown[] = await this.#sequelize.query(sql, { transaction: this.transaction, raw: true, ...noRetry });
+    const answers: readonly unknown[] = await this.#sequelize.query(sql, { transaction: this.transaction, ...withoutRows, ...noRetry });
     const [answer] = answers;
     const warnings: unknown = typeof answer === 'object' && answer !== null ? Reflect.get(answer, 'warningStatus') : undefined;
     return typeof warnings === 'number' ? warnings : 0;

@@ -23,7 +23,7 @@ import { ExactRows } from './exact-rows.js';
 import { hasRowLocks, type RowLock } from './images.js';
 import { aroundRun, Interception, type Sending } from './interception.js';
 import { LostConnections } from './lost-connections.js';
-import { CannotPrepare, errorNumber, inTheNameOf, noRetry } from './own-statements.js';
+import { CannotPrepare, errorNumber, inTheNameOf, noRetry, withoutRows } from './own-statements.js';
 import { inOwnTransaction } from './own-transaction.js';
 import { nothingRead, readAfter, readBefore, type Before } from './row-reads.js';
 import { Turns } from './turns.js';
@@ -221,7 +221,7 @@ export class Statements {
     for (const { cached, all } of this.#registry.ofTable(instance.constructor as ModelStatic<Model>)) {
       const primaryKey = cached.keyValues(instance, cached.primaryKey);
       // More than the row depends on it, which only the statement's plan can tell.
-      if (primaryKey === undefined || all.some((cache) => dependsOnAfter(cache, set))) return;
+      if (primaryKey === undefined || cached.passThrough !== undefined || all.some((cache) => dependsOnAfter(cache, set))) return;
       affected.set(cached.rowKey(primaryKey), cached.tableKeys);
     }
     if (affected.size === 0) return;
@@ -393,7 +393,7 @@ export class Statements {
   async #isOpen(root: Transaction): Promise<boolean> {
     if (!hasRowLocks(this.#sequelize)) return true;
     try {
-      await this.#sequelize.query('SET TRANSACTION READ WRITE', { transaction: root, raw: true, ...noRetry });
+      await this.#sequelize.query('SET TRANSACTION READ WRITE', { transaction: root, ...withoutRows, ...noRetry });
       return false;
     } catch (error) {
       return errorNumber(error) === cannotChangeTransaction;
@@ -480,7 +480,7 @@ export class Statements {
     const effects = new Effects(QueryTypes.INSERT);
     for (const bound of this.#registry.ofTable(first.constructor as (typeof Model & (new () => Model)))) {
       const { cached } = bound;
-      if (!cached.autoIncrement) continue;
+      if (!cached.autoIncrement || cached.passThrough !== undefined) continue;
       for (const instance of instances) {
         const primaryKey = canonicalValues(cached.primaryKey, ({ name }) => ownValues(instance)[name] ?? undefined);
         if (primaryKey === undefined) effects.table(bound, 'unknown-rows');

@@ -8,7 +8,7 @@ import { canonicalValues } from '../models/cached-model.js';
 import { columnsOf, isKeyColumn, type Column, type KeyColumn } from '../models/columns.js';
 import { ownValues } from '../models/hydrate.js';
 import { reachedBy, voidReached, type CascadePlan, type Change } from './cascades.js';
-import { dependsOnAfter, dependsOnBefore, Effects, storedValue, writtenValues, type SetAttributes } from './effects.js';
+import { dependsOnAfter, dependsOnBefore, Effects, isKnown, storedValue, writtenValues, type SetAttributes } from './effects.js';
 
 /** The options of a statement, as Sequelize hands them to `beforeQuery`. */
 export interface StatementOptions {
@@ -117,7 +117,7 @@ export function planOf(options: StatementOptions, registry: Registry, rowLimit: 
   const cascade = planCascade(options, model, { registry, effects, rowLimit });
   const models: ModelPlan[] = [];
   for (const bound of bounds) {
-    const plan = planModel(options, bound, effects, rowLimit);
+    const plan = isKnown(bound) ? planModel(options, bound, effects, rowLimit) : 'unknown-rows';
     if (typeof plan === 'string') effects.table(bound, plan);
     else models.push(plan);
   }

@@ -7,8 +7,8 @@ import type { Model, ModelStatic, Sequelize } from 'sequelize';
 import { fingerprintOf } from '../entries/envelope.js';
 import { keyOf, type KeySpace } from '../entries/keys.js';
 import type { Canonical } from '../entries/key-types.js';
-import { columnsOf, primaryKeyOf, type Column, type KeyColumn } from './columns.js';
-import { defaultScopeOf, type DefaultScope } from './default-scope.js';
+import { columnsOf, keyColumnsOf, primaryKeyOf, type Column, type KeyColumn } from './columns.js';
+import { defaultScopeOf, openScope, type DefaultScope } from './default-scope.js';
 import { Hydrator, ownValues } from './hydrate.js';
 
 /** A table's own keys: what voids it as a whole, and what says that it was written to. */
@@ -17,9 +17,30 @@ export interface TableKeys {
   readonly epoch: string;
 }
 
+/** Why a model cannot be cached: its lookups are plain finds, and its writes void the whole table. */
+export interface PassThrough {
+  /** In a word, such as 'default-scope'. */
+  readonly reason: string;
+  /** What to do about it. */
+  readonly detail: string;
+}
+
+/** What a cached model is made from. */
+export interface CachedModelOptions {
+  readonly sequelize: Sequelize;
+  readonly keys: KeySpace;
+  /** Attributes that caches are keyed on; stored whatever the scope leaves out. */
+  readonly keyAttributes: ReadonlySet<string>;
+  readonly version: string;
+  readonly passThrough: PassThrough | undefined;
+}
+
 /** What the cache knows of a model. */
 export class CachedModel {
   readonly name: string;
+  readonly sequelize: Sequelize;
+  /** Set where lookups of the model are plain finds. */
+  readonly passThrough: PassThrough | undefined;
   /** Schema and table, the same in every model and process that uses the table. */
   readonly table: string;
   readonly columns: ReadonlyMap<string, Column>;
@@ -41,21 +62,17 @@ export class CachedModel {
   readonly #rowStem: string;
   readonly #positions: ReadonlyMap<string, number>;
 
-  constructor(
-    readonly model: ModelStatic<Model>,
-    readonly sequelize: Sequelize,
-    keys: KeySpace,
-    /** Attributes that caches are keyed on; stored whatever the scope leaves out. */
-    keyAttributes: ReadonlySet<string>,
-    version: string,
-  ) {
+  constructor(readonly model: ModelStatic<Model>, options: CachedModelOptions) {
+    const { keys, keyAttributes, version, passThrough } = options;
+    this.sequelize = options.sequelize;
+    this.passThrough = passThrough;
     this.name = model.name;
     this.table = tableName(model);
     this.columns = columnsOf(model);
     this.byField = new Map([...this.columns.values()].map((column) => [column.field, column]));
-    this.primaryKey = primaryKeyOf(model, this.columns);
+    this.primaryKey = passThrough === undefined ? primaryKeyOf(model, this.columns) : keyColumnsOf(model, this.columns);
     this.autoIncrement = this.primaryKey.some(({ name }) => model.getAttributes()[name]?.autoIncrement === true);
-    this.scope = defaultScopeOf(model);
+    this.scope = passThrough === undefined ? defaultScopeOf(model) : openScope(model);
     const visible = this.scope.attributes;
     const needed = new Set([...visible, ...this.primaryKey.map(({ name }) => name), ...keyAttributes]);
     this.attributes = needed.size === visible.length ? undefined : [...needed];
@@ -68,7 +85,7 @@ export class CachedModel {
     this.fingerprint = fingerprintOf([
       this.table,
       version,
-      this.stored.map(({ name, description }) => [name, description]),
+      this.stored.map(({ name, field, description }) => [name, field, description]),
       this.scope.description,
     ]);
   }

@@ -35,6 +35,7 @@ interface RuntimeType {
   readonly values?: unknown;
   readonly fields?: unknown;
   toSql?(): string;
+  stringify?(value: unknown, options: object): unknown;
 }
 
 const kinds: ReadonlyMap<string, KeyKind> = new Map<string, KeyKind>([
@@ -65,8 +66,9 @@ const kinds: ReadonlyMap<string, KeyKind> = new Map<string, KeyKind>([
 /** The stored (not virtual) attributes of a model, by name, in the order of their declaration. */
 export function columnsOf(model: ModelStatic<Model>): ReadonlyMap<string, Column> {
   const columns = new Map<string, Column>();
+  const clock = clockOf(model);
   for (const [name, attribute] of Object.entries(model.getAttributes())) {
-    if (!isVirtual(attribute)) columns.set(name, columnOf(name, attribute));
+    if (!isVirtual(attribute)) columns.set(name, columnOf(name, attribute, clock));
   }
   return columns;
 }
@@ -90,6 +92,11 @@ export function primaryKeyOf(model: ModelStatic<Model>, columns: ReadonlyMap<str
   });
 }
 
+/** The columns of the primary key that can be key values, of a model that is not cached. */
+export function keyColumnsOf(model: ModelStatic<Model>, columns: ReadonlyMap<string, Column>): readonly KeyColumn[] {
+  return model.primaryKeyAttributes.map((name) => columns.get(name)).filter((column) => column !== undefined && isKeyColumn(column)) as KeyColumn[];
+}
+
 /** Whether values of this column can be key values. */
 export function isKeyColumn(column: Column): column is KeyColumn {
   return column.key !== undefined;
@@ -106,7 +113,38 @@ export function virtualDependencies(attribute: ModelAttributeColumnOptions): rea
   return Array.isArray(fields) ? fields.filter((field): field is string => typeof field === 'string') : [];
 }
 
-function columnOf(name: string, attribute: ModelAttributeColumnOptions): Column {
+/** The clock of the time zone in which a model's dates are written. */
+interface ZoneClock {
+  readonly timezone: string | undefined;
+  /** Minutes ahead of UTC, where that is always the same. */
+  readonly offset: number | undefined;
+}
+
+function clockOf({ sequelize }: ModelStatic<Model>): ZoneClock {
+  const { timezone } = (sequelize as unknown as { readonly options: { readonly timezone?: string } } | undefined)?.options ?? {};
+  // SQLite knows no time zone: Sequelize writes UTC, and says so in the text.
+  if (sequelize?.getDialect() === 'sqlite') return { timezone, offset: 0 };
+  const fixed = /^([+-])(\d\d?):?(\d\d)$/.exec(timezone ?? '');
+  if (fixed === null) return { timezone, offset: timezone === 'Z' || timezone === 'UTC' ? 0 : undefined };
+  const minutes = Number(fixed[2]) * 60 + Number(fixed[3]);
+  return { timezone, offset: fixed[1] === '-' ? -minutes : minutes };
+}
+
+/**
+ * The second that a clock on the wall shows at a moment, as the column holds it. Two moments of the
+ * hour that a zone has twice are one to the database, and so they are here.
+ */
+function wallSecond(type: RuntimeType, { timezone, offset }: ZoneClock): (milliseconds: number) => number {
+  if (offset !== undefined) return (milliseconds) => Math.floor((milliseconds + offset * 60_000) / 1000);
+  return (milliseconds) => {
+    // Sequelize's own text: nobody else knows which zone it takes this for.
+    const text = type.stringify?.(new Date(milliseconds), { timezone });
+    const shown = typeof text === 'string' ? Date.parse(`${text.slice(0, 19).replace(' ', 'T')}Z`) : Number.NaN;
+    return Math.floor((Number.isNaN(shown) ? milliseconds : shown) / 1000);
+  };
+}
+
+function columnOf(name: string, attribute: ModelAttributeColumnOptions, clock: ZoneClock): Column {
   const type = runtimeType(attribute);
   const typeKey = typeof type.key === 'string' ? type.key : 'unknown';
   const binary = type._binary === true;
@@ -117,6 +155,7 @@ function columnOf(name: string, attribute: ModelAttributeColumnOptions): Column 
     range: rangeOf(typeKey, type._unsigned === true),
     scale: numberOf(type._scale ?? type._decimals ?? type.options?.scale),
     members: stringsOf(type.values),
+    wallSecond: wallSecond(type, clock),
   };
   return {
     name,
@@ -125,7 +164,7 @@ function columnOf(name: string, attribute: ModelAttributeColumnOptions): Column 
     plain: plainTypes.get(kind ?? ''),
     key: kind === undefined ? undefined : keyType(kind, limits),
     type: typeKey,
-    description: `${typeKey}${binary ? ' BINARY' : ''}(${JSON.stringify({ ...limits, range: limits.range?.map(String) })})`,
+    description: `${typeKey}${binary ? ' BINARY' : ''}(${JSON.stringify({ ...limits, range: limits.range?.map(String), ...(typeKey === 'DATE' ? { timezone: clock.timezone } : {}) })})`,
   };
 }
 

@@ -28,7 +28,7 @@ const known = new Set(['where', 'attributes', 'order']);
 /** Reads a model's default scope. @throws UnsupportedScopeError */
 export function defaultScopeOf(model: ModelStatic<Model>): DefaultScope {
   const all = model.getAttributes() as Readonly<Record<string, ModelAttributeColumnOptions>>;
-  const scope: Readonly<Record<string, unknown>> = { ...model.options.defaultScope };
+  const scope: Readonly<Record<string, unknown>> = { ...scopeOf(model) };
   for (const [part, value] of Object.entries(scope)) {
     if (!known.has(part) && value !== undefined) {
       refuse(model, `it has '${part}'`);
@@ -50,6 +50,18 @@ export function defaultScopeOf(model: ModelStatic<Model>): DefaultScope {
     attributes,
     description: JSON.stringify([describe(scope.where), [...visibility], describe(scope.order), attributes]),
   };
+}
+
+/** The default scope that a model's finds have, as it was declared: `addScope` replaces it. */
+export function scopeOf(model: ModelStatic<Model>): object {
+  const scope: unknown = Reflect.get(model, '_scope');
+  return typeof scope === 'object' && scope !== null ? scope : {};
+}
+
+/** Stands for a default scope that cannot be cached: lookups are plain finds, and any write may change what they find. */
+export function openScope(model: ModelStatic<Model>): DefaultScope {
+  const names = Object.keys(model.getAttributes());
+  return { visibility: new Set(names), replaceable: new Set(), order: new Set(), attributes: names, description: 'not cached' };
 }
 
 function refuse(model: ModelStatic<Model>, reason: string): never {

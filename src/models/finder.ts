@@ -13,6 +13,7 @@ import { DatabaseError, Op, Sequelize, TimeoutError, type CountOptions, type Fin
 import type { Canonical } from '../entries/key-types.js';
 import { bucketsOf, canonicalValues, type CachedModel } from './cached-model.js';
 import type { KeyColumn } from './columns.js';
+import { scopeOf } from './default-scope.js';
 import { ownValues } from './hydrate.js';
 import { firstOf, orderOf } from './order.js';
 import { aggregateOf, branchColumn, branchOf, columnText, hasCountHooks, hasFindHooks, namesOf, selectOf, unionAll, type Select } from './select.js';
@@ -37,11 +38,26 @@ export const isRefused = (error: unknown): boolean =>
   error instanceof DatabaseError && !(error instanceof TimeoutError) && (error.parent as { readonly fatal?: boolean }).fatal !== true;
 
 /** Reads the primary, outside of any transaction, CLS included. */
-export const readOptions = Object.freeze({ transaction: null, useMaster: true, rejectOnEmpty: false });
+export const onPrimary = Object.freeze({ transaction: null, useMaster: true });
 
-/** The primary outside of any transaction, or the transaction's connection. */
-export const onConnection = (transaction: Transaction | null | undefined): object =>
-  transaction == null ? readOptions : { transaction };
+/** What a find says so that it answers with instances, whatever the Sequelize instance has in its option `query`. */
+export const asInstances = Object.freeze({ raw: false, nest: false });
+
+/** Plain rows in place of instances, all of them. */
+export const rawRows = Object.freeze({ raw: true, nest: false, plain: false });
+
+/** Reads instances from the primary. */
+export const readOptions = Object.freeze({ ...onPrimary, rejectOnEmpty: false, ...asInstances });
+
+/**
+ * Where a find reads. A load for the cache says all that it relies on; what is passed through is as plain
+ * Sequelize answers, with the defaults of the Sequelize instance.
+ * @param transaction undefined for a load, null outside of any transaction
+ */
+export function onConnection(transaction: Transaction | null | undefined, as: 'plain' | 'instance' = 'plain'): object {
+  if (transaction === undefined) return readOptions;
+  return { transaction, rejectOnEmpty: false, ...(transaction === null ? { useMaster: true } : {}), ...(as === 'instance' ? asInstances : {}) };
+}
 
 /** The condition for one list of key values. */
 export function whereOf(columns: readonly KeyColumn[], values: readonly Canonical[]): WhereOptions {
@@ -65,6 +81,7 @@ export async function findByKeys(cached: CachedModel, question: Question, asks: 
   if (question.unique && !asks.some((values) => values.includes(null)) && areApart(cached, question.columns, asks)) {
     const rows = await cached.model.findAll({
       ...readOptions,
+      plain: false,
       ...attributesOf(cached),
       where: anyOf(cached, question.columns, asks),
       // What the model says is unique may not be so in the table.
@@ -100,7 +117,7 @@ export interface ListOptions {
 
 /** `findAll` for these key values, with the primary key as last order. */
 export async function findList(cached: CachedModel, columns: readonly KeyColumn[], values: readonly Canonical[], options: ListOptions & { readonly on: object }): Promise<Model[]> {
-  return cached.model.findAll({ ...options.on, ...attributesOf(cached), ...listSelect(cached, columns, values, options) });
+  return cached.model.findAll({ ...('raw' in options.on ? { plain: false } : {}), ...options.on, ...attributesOf(cached), ...listSelect(cached, columns, values, options) });
 }
 
 /**
@@ -112,6 +129,7 @@ export async function findLists(cached: CachedModel, columns: readonly KeyColumn
   if (options.limit === undefined && areApart(cached, columns, asks)) {
     const rows = await cached.model.findAll({
       ...readOptions,
+      plain: false,
       ...attributesOf(cached),
       where: anyOf(cached, columns, asks),
       order: orderOf(cached, options.order),
@@ -155,7 +173,8 @@ async function branches(cached: CachedModel, finds: readonly FindOptions[]): Pro
 
 /** `count` for these key values. */
 export const countRows = (cached: CachedModel, columns: readonly KeyColumn[], values: readonly Canonical[], on: object): Promise<number> =>
-  cached.model.count({ ...on, where: whereOf(columns, values) });
+  // A count says itself that it wants a plain value.
+  cached.model.count({ ...on, where: whereOf(columns, values), raw: true, plain: true } as CountOptions);
 
 /** The number of rows for each list of key values, in one statement. @throws NotTogether */
 export async function countsOfRows(cached: CachedModel, columns: readonly KeyColumn[], asks: Asks): Promise<number[]> {
@@ -190,7 +209,7 @@ type RawRow = Readonly<Record<string, unknown>>;
 
 /** Whether there is a row with these key values. */
 export async function hasRow({ model }: CachedModel, columns: readonly KeyColumn[], values: readonly Canonical[], on: object): Promise<boolean> {
-  return (await model.findOne({ ...existence(columns, values, []), ...on })) !== null;
+  return (await model.findOne({ ...on, ...existence(columns, values, []) })) !== null;
 }
 
 /**
@@ -261,6 +280,6 @@ function anyOf({ model }: CachedModel, columns: readonly KeyColumn[], asks: Asks
   }
   const any = { [Op.or]: asks.map((values) => whereOf(columns, values)) };
   // Sequelize would replace an `Op.or` of the default scope by ours, and its `Op.and` by this one.
-  const scope = model.options.defaultScope?.where;
+  const { where: scope } = scopeOf(model) as { readonly where?: WhereOptions };
   return scope === undefined ? any : { [Op.and]: [scope, any] };
 }

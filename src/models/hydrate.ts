@@ -75,7 +75,8 @@ export class Hydrator {
   instance({ shown, objects }: Row): Model {
     const dataValues = { ...shown };
     if (objects !== undefined) for (const name of objects) dataValues[name] = copyOf(dataValues[name]);
-    if (this.#Shell === undefined) return this.#model.build(dataValues, this.#options());
+    // As a query does: a model may have a `bulkBuild` of its own.
+    if (this.#Shell === undefined) return this.#model.bulkBuild([dataValues], this.#options())[0] as Model;
     const { _schema, _schemaDelimiter } = this.#model as unknown as SchemaOptions;
     const instance = new this.#Shell();
     instance.dataValues = dataValues;
@@ -87,6 +88,12 @@ export class Hydrator {
     return instance as unknown as Model;
   }
 
+  /** Instances of their own, of the rows of one list. */
+  instances(rows: readonly Row[]): Model[] {
+    if (this.#Shell !== undefined || rows.length === 0) return rows.map((row) => this.instance(row));
+    return this.#model.bulkBuild(rows.map(({ shown }) => copyOf(shown) as Values), this.#options());
+  }
+
   /** Takes from a found instance what was read for the cache only, so that it is what `findOne` returns. */
   conceal(instance: Model): Model {
     return this.drop(instance, this.#hidden);
@@ -95,6 +102,11 @@ export class Hydrator {
   /** Takes these selected columns from a found instance. */
   drop(instance: Model, names: Iterable<string>): Model {
     const internals = instance as unknown as Internals;
+    if (!(instance instanceof Model)) {
+      // A plain object, as `query: { raw: true }` makes finds answer.
+      for (const name of names) Reflect.deleteProperty(instance, name);
+      return instance;
+    }
     let dropped = false;
     for (const name of names) {
       Reflect.deleteProperty(internals.dataValues, name);
@@ -155,9 +167,23 @@ function addsNothing(model: ModelStatic<Model>): boolean {
   for (let c: unknown = model; typeof c === 'function' && c !== Model; c = Object.getPrototypeOf(c)) {
     // sequelize-typescript's base has a constructor that only checks that the model is initialised.
     if (Object.hasOwn(c, 'isInitialized') && c.name === 'Model') continue;
-    // A constructor of the user's may do anything, and private fields exist only if it ran.
-    if (/\bconstructor\s*\(|#[\p{ID_Start}$_]/u.test(Function.prototype.toString.call(c))) return false;
+    // How the user makes instances is the user's: it may do anything.
+    if (Object.hasOwn(c, 'build') || Object.hasOwn(c, 'bulkBuild')) return false;
+    const text = Function.prototype.toString.call(c);
+    // So may a constructor, and private fields exist only if it ran.
+    if (!text.startsWith('class') || /\bconstructor\s*\(|#[\p{ID_Start}$_]/u.test(text)) return false;
   }
-  const probe = model.build({}, { isNewRecord: false, raw: true });
+  return hasOnlyStandardFields(model);
+}
+
+/** Makes an instance, to see what class fields it gets. */
+function hasOnlyStandardFields(model: ModelStatic<Model>): boolean {
+  let probe: Model;
+  try {
+    probe = model.build({}, { isNewRecord: false, raw: true });
+  } catch {
+    // A class field that cannot do without a row's values: only the model can make its instances.
+    return false;
+  }
   return Reflect.ownKeys(probe).every((key) => typeof key === 'string' && standard.has(key));
 }

@@ -5,6 +5,7 @@
 import { Op, Sequelize, type FindOptions, type Order, type OrderItem, type WhereOptions } from 'sequelize';
 import type { CachedModel } from './cached-model.js';
 import type { KeyColumn } from './columns.js';
+import { scopeOf } from './default-scope.js';
 import { aggregateOf, hasFindHooks } from './select.js';
 
 /**
@@ -27,10 +28,10 @@ export function orderOf({ scope, primaryKey }: Pick<CachedModel, 'scope' | 'prim
  * in a subquery instead, which an index on the key answers alone: see docs/decisions/0013.
  */
 export async function firstOf(cached: CachedModel, columns: readonly KeyColumn[], where: WhereOptions): Promise<FindOptions> {
-  const { model, primaryKey, scope } = cached;
+  const { model, primaryKey, scope, passThrough } = cached;
   const ordered: FindOptions = { where, order: orderOf(cached, undefined) };
   const rest = primaryKey.filter(({ name }) => !columns.some((column) => column.name === name));
-  if (scope.order.size > 0 || rest.length === 0 || rest.some(({ key }) => key.kind === 'enum') || hasFindHooks(model)) return ordered;
+  if (passThrough !== undefined || scope.order.size > 0 || rest.length === 0 || rest.some(({ key }) => key.kind === 'enum') || hasFindHooks(model)) return ordered;
   let first = where;
   for (const { name } of rest) {
     const least = await aggregateOf(model, { min: name }, { where: first, transaction: null } as object);
@@ -43,7 +44,7 @@ export async function firstOf(cached: CachedModel, columns: readonly KeyColumn[]
 /** Adds to a condition one that leaves the default scope's as they are. */
 function also({ model }: CachedModel, where: WhereOptions, condition: WhereOptions): WhereOptions {
   const { [Op.and]: before, ...rest } = where as { readonly [Op.and]?: readonly WhereOptions[] };
-  const scope: unknown = model.options.defaultScope?.where;
+  const scope: unknown = Reflect.get(scopeOf(model), 'where');
   // Sequelize would replace an `Op.and` of the scope by this one.
   const ofScope = before === undefined && typeof scope === 'object' && scope !== null ? (scope as { readonly [Op.and]?: WhereOptions })[Op.and] : undefined;
   return { ...rest, [Op.and]: [...(before ?? []), ...(ofScope === undefined ? [] : [{ [Op.and]: ofScope }]), condition] };
