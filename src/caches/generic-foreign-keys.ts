@@ -108,7 +108,6 @@ export class GenericForeignKey {
       }
       targets.push(target);
     }
-    if (targets.length === 0) throw new InvalidKeyFieldError(`${who}: 'models' returned none.`);
     return targets;
   }
 

@@ -364,10 +364,12 @@ export class Registry {
    * Lays on instances what cached foreign keys refer to. All of it is looked up in one round trip.
    * @throws InvalidOptionError
    */
-  async prefetch({ cached, foreignKeys }: BoundModel, instances: readonly Model[], names: readonly string[], options: PrefetchOptions): Promise<void> {
+  async prefetch({ cached, foreignKeys, failures }: BoundModel, instances: readonly Model[], names: readonly string[], options: PrefetchOptions): Promise<void> {
     const steps = names.map((name) => {
       const step = foreignKeys.find(({ as }) => as === name);
       if (step !== undefined) return step;
+      const wrong = failures.find(({ kind, fields: [as] }) => kind === 'cachedForeignKeys' && as === name);
+      if (wrong !== undefined) throw wrong.error;
       throw new InvalidOptionError(
         `${cached.name}.cache.prefetch: '${name}' is not among 'cachedForeignKeys' of withCache(${cached.name}) (${foreignKeys.map(({ as }) => as).join(', ') || 'there are none'}). Add it there.`,
       );

@@ -94,7 +94,10 @@ export function primaryKeyOf(model: ModelStatic<Model>, columns: ReadonlyMap<str
 
 /** The columns of the primary key that can be key values, of a model that is not cached. */
 export function keyColumnsOf(model: ModelStatic<Model>, columns: ReadonlyMap<string, Column>): readonly KeyColumn[] {
-  return model.primaryKeyAttributes.map((name) => columns.get(name)).filter((column) => column !== undefined && isKeyColumn(column)) as KeyColumn[];
+  return model.primaryKeyAttributes.flatMap((name) => {
+    const column = columns.get(name);
+    return column !== undefined && isKeyColumn(column) ? [column] : [];
+  });
 }
 
 /** Whether values of this column can be key values. */

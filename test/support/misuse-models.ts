@@ -1,7 +1,7 @@
 /** Models for the tests of wrong use: a column of each kind, and references of each kind. */
 import type { Model} from 'sequelize';
 import { DataTypes, type Sequelize } from 'sequelize';
-import { withCache, type WithCacheOptions } from '../../src/index.js';
+import { withCache, type ModelCacheStats, type WithCacheOptions } from '../../src/index.js';
 
 /** A model and its manager as JavaScript knows them: whatever a test passes compiles. */
 export interface UntypedModel {
@@ -19,7 +19,8 @@ interface UntypedCache {
   readonly getOrNone: Lookup<Promise<Model | null | undefined>>;
   readonly getOr404: Lookup<Promise<Model>>;
   readonly getMany: Lookup<Promise<(Model | null | undefined)[]>>;
-  readonly getQuery: Lookup<object>;
+  readonly getQuery: Lookup<{ resolve(options?: object): Promise<unknown> }>;
+  readonly stats: () => ModelCacheStats;
   readonly getKey: Lookup<string>;
   readonly invalidate: Lookup<Promise<void>>;
   readonly filter: Lookup<Promise<Model[] | undefined>>;
