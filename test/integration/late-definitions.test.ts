@@ -53,11 +53,11 @@ const plainly = (found: unknown): unknown => JSON.parse(JSON.stringify(found));
 async function same({ User, Task }: World, when: string): Promise<void> {
   for (const round of ['first', 'second']) {
     const [user, byName, list, task, tasks] = await Promise.all([
-      User.cache.getOrNone({ id: 1 }), User.cache.getOrNone({ name: 'ann' }), User.cache.filter({ state: 'live' }), Task.cache.getOrNone({ id: 1 }), Task.cache.filter({ title: 't' }),
+      User.cache.getOrNone({ id: 1 }), User.cache.getOrNone({ name: 'ann' }), 'state' in User.getAttributes() ? User.cache.filter({ state: 'live' }) : [], Task.cache.getOrNone({ id: 1 }), Task.cache.filter({ title: 't' }),
     ]);
     assert.deepStrictEqual(plainly(user), plainly(await User.findByPk(1)), `user, ${when}, ${round}`);
     assert.deepStrictEqual(plainly(byName), plainly(await User.findOne({ where: { name: 'ann' } })), `user by name, ${when}, ${round}`);
-    assert.deepStrictEqual(plainly(list), plainly(await User.findAll({ where: { state: 'live' }, order: ['id'] })), `users, ${when}, ${round}`);
+    assert.deepStrictEqual(plainly(list), plainly('state' in User.getAttributes() ? await User.findAll({ where: { state: 'live' }, order: ['id'] }) : []), `users, ${when}, ${round}`);
     assert.deepStrictEqual(plainly(task), plainly(await Task.findByPk(1)), `task, ${when}, ${round}`);
     assert.deepStrictEqual(plainly(tasks), plainly(await Task.findAll({ where: { title: 't' }, order: ['id'] })), `tasks, ${when}, ${round}`);
   }

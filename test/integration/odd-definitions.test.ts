@@ -35,7 +35,6 @@ const odd: Readonly<Record<string, Odd>> = {
   'unique: an object': { attributes: () => ({ other: { type: DataTypes.INTEGER, unique: { name: 'odd_one', msg: 'taken' } } }) },
   'defaultValue: null': { attributes: () => ({ other: { type: DataTypes.INTEGER, defaultValue: null } }) },
   'validate: undefined': { attributes: () => ({ other: { type: DataTypes.INTEGER, validate: undefined } }) },
-  'allowNull: null': { attributes: () => ({ other: { type: DataTypes.INTEGER, allowNull: null } }) },
   'a column with a space': { attributes: () => ({ other: { type: DataTypes.INTEGER, field: 'the other' } }) },
   'a virtual attribute without a getter': { attributes: () => ({ shown: DataTypes.VIRTUAL }) },
   'a virtual attribute of others': { attributes: () => ({ shown: { type: DataTypes.VIRTUAL(DataTypes.STRING, ['name']), get(this: Model): string { return `<${String(this.getDataValue('name'))}>`; } } }) },
@@ -91,7 +90,8 @@ async function compare(model: UntypedModel, what: string): Promise<void> {
       assert.deepStrictEqual(await settled(() => model.cache.getOrNone({ id })), await settled(() => plain.findOne(at(id))), `${what}, ${when}, ${round}`);
       assert.deepStrictEqual(
         ((await model.cache.filter({ name: 'a' })) as unknown[]).map(view),
-        (await plain.findAll({ where: { name: 'a' } as never, order: ['id'] })).map(view),
+        // A list that is empty is none of the answers that `rejectOnEmpty` is about.
+        (await plain.findAll({ where: { name: 'a' } as never, order: ['id'], rejectOnEmpty: false } as object)).map(view),
         `${what}, the list, ${when}, ${round}`,
       );
     }
@@ -123,12 +123,9 @@ for (const backendName of backendNames) {
           // Nothing is declared of this one.
           sequelize.define('Aside', attributesOf(sequelize, { ...one, attributes: (s) => ({ ...(one.attributes?.(s) ?? {}) }) }), { timestamps: false, ...one.options, tableName: 'aside', indexes: [] } as ModelOptions);
           backend.setup();
-          const isAlone = one.options !== undefined && 'tableName' in one.options;
+          const isAlone = one.options !== undefined && ('tableName' in one.options || 'indexes' in one.options);
           const late = isAlone ? undefined : define('Late');
-          await sequelize.sync({ force: true }).catch(async (error: unknown) => {
-            // Two models with one name of an index: the second one's table is made without it.
-            if (!/already exists|Duplicate key name/i.test(String(error))) throw error;
-          });
+          await sequelize.sync();
           await compare(early, 'early');
           if (late !== undefined) await compare(late, 'late');
         } finally {
@@ -160,7 +157,8 @@ for (const backendName of backendNames) {
   describe(`options of the Sequelize instance (${backendName})`, () => {
     for (const [what, { options, passedThrough }] of Object.entries(globals)) {
       it(what, async () => {
-        const backend = await openBackend(backendName, { options });
+        const { query, ...others } = options;
+        const backend = await openBackend(backendName, { options: others });
         const told: FlashEvents['passthrough'][] = [];
         const listen = (message: unknown): void => void told.push(message as FlashEvents['passthrough']);
         subscribe('sequelize-flash:passthrough', listen);
@@ -179,6 +177,8 @@ for (const backendName of backendNames) {
           await rows.bulkInsert(Team.getTableName() as string, [{ id: 1, name: 'a', ...stamps }]);
           const teamColumn = (User.getAttributes() as Record<string, { field?: string }>).teamId?.field ?? 'teamId';
           await rows.bulkInsert(User.getTableName() as string, [1, 2, 3].map((id) => ({ id, name: id === 3 ? 'b' : 'a', code: `c${id}`, [teamColumn]: 1, ...stamps })));
+          // With `nest` Sequelize itself cannot create a table.
+          (sequelize as unknown as { readonly options: { query?: unknown } }).options.query = query ?? {};
           const plain = <T>(find: () => Promise<T>) => settled(find as () => Promise<unknown>);
           for (const round of ['cold', 'warm']) {
             for (const id of [1, 3, 9]) {
@@ -186,7 +186,7 @@ for (const backendName of backendNames) {
               assert.deepStrictEqual(await settled(() => model.cache.getOrNone({ code: `c${id}` })), await plain(() => User.findOne({ where: { code: `c${id}` }, rejectOnEmpty: false })), `by code ${id}, ${round}`);
             }
             const list = (await model.cache.filter({ name: 'a' })) as unknown as unknown[];
-            assert.deepStrictEqual(list.map(view), ((await User.findAll({ where: { name: 'a' }, order: ['id'] })) as unknown[]).map(view), `filter, ${round}`);
+            assert.deepStrictEqual(list.map(view), ((await User.findAll({ where: { name: 'a' }, order: ['id'], rejectOnEmpty: false } as object)) as unknown[]).map(view), `filter, ${round}`);
             const many = (await model.cache.getMany([{ id: 2 }, { id: 1 }])) as unknown[];
             assert.deepStrictEqual(many.map(view), await Promise.all([2, 1].map(async (id) => view(await User.findOne({ where: { id }, rejectOnEmpty: false })))), `getMany, ${round}`);
           }
