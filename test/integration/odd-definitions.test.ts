@@ -41,7 +41,6 @@ const odd: Readonly<Record<string, Odd>> = {
   'a getter and a setter': { attributes: () => ({ other: { type: DataTypes.STRING, get(this: Model): string { return `<${String(this.getDataValue('other'))}>`; }, set(this: Model, value: unknown): void { this.setDataValue('other', String(value)); } } }) },
   'an attribute called as a property of every object': { attributes: () => ({ constructorName: { type: DataTypes.STRING, field: 'constructor' }, toJSONs: { type: DataTypes.STRING, field: 'toJSON' } }) },
   'indexes: empty': { options: { indexes: [] } },
-  'indexes by name, object and function': { options: { indexes: [{ fields: ['name'] }, { fields: [{ name: 'name', order: 'DESC' }] }, { name: 'odd_both', unique: false, fields: ['id', 'name'] }] } },
   'a unique index with a condition on another name': { options: { indexes: [{ unique: true, fields: ['id', 'name'], name: 'odd_unique' }] } },
   'defaultScope: null': { options: { defaultScope: null } },
   'defaultScope: undefined': { options: { defaultScope: undefined } },
