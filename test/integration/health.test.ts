@@ -196,6 +196,16 @@ describe('is it working?', () => {
     for (const { bypasses, bypassReasons } of all) assert.equal(bypasses, Object.values(bypassReasons).reduce((sum, count) => sum + count, 0));
   });
 
+  it('a value that is too large for the store: refused, counted by reason', async () => {
+    const refused = hear('refused');
+    setUp(new MemoryStore({ maxValueBytes: 400 }));
+    const { id } = await User.create({ name: 'x'.repeat(1000) });
+    for (let at = 0; at < 3; at += 1) await User.cache.get({ id });
+    const refusals = Object.values(User.cache.stats()).reduce((sum, one) => sum + (one.refusals['too-large'] ?? 0), 0);
+    assert.ok(refused.length > 0);
+    assert.equal(refusals, refused.length);
+  });
+
   const customs: readonly (readonly [what: string, store: () => Store, state: string, error?: RegExp])[] = [
     ['that answers', () => new MemoryStore(), 'up'],
     ['that rejects', () => Object.assign(Object.create(new MemoryStore()) as Store, { get: () => Promise.reject(new Error('out of order')) }), 'down', /out of order/],
