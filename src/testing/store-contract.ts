@@ -411,6 +411,29 @@ export function storeContract(name: string, factory: () => Promise<StoreUnderTes
       assert.ok(Number.isInteger(store.maxValueBytes) && store.maxValueBytes > 0);
     });
 
+    it('tells how its servers are, if it has any: before and after it is closed, and never rejects', async (t: TestContext) => {
+      if (store.health === undefined) {
+        t.skip('the store tells nothing of servers');
+        return;
+      }
+      const closing = await factory();
+      await closing.store.add(freshKey(), 'value', 60);
+      const healthy = (await closing.store.health?.()) ?? [];
+      assert.notEqual(healthy.length, 0);
+      for (const { server, state, reached, roundTripMs, since } of healthy) {
+        assert.notEqual(server, '');
+        assert.deepEqual([state, reached], ['up', true]);
+        assert.ok(roundTripMs !== undefined && roundTripMs >= 0);
+        assert.ok(since instanceof Date);
+      }
+      const names = healthy.map(({ server }) => server);
+      if (closing.store.servers !== undefined) assert.deepEqual(sorted(closing.store.servers), sorted(names));
+      if (closing.store.state !== undefined) assert.deepEqual(sorted(closing.store.state().map(({ server }) => server)), sorted(names));
+      await closing.store.close();
+      for (const { roundTripMs } of (await closing.store.health?.()) ?? []) assert.equal(roundTripMs, undefined);
+      await closing.dispose?.();
+    });
+
     it('refuses everything once it is closed', async () => {
       const closing = await factory();
       const key = freshKey();
