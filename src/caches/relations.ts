@@ -180,7 +180,10 @@ export async function follow(step: Step, row: Model, caches: CacheFinder, ask: A
 
 async function hop({ from, cache }: Hop, row: Model, caches: CacheFinder, ask: Ask): Promise<readonly Model[]> {
   const bound = caches(cache);
-  const value = bound.columns[0]?.key.canonical(ownValues(row)[from] ?? null);
+  const key = bound.columns[0]?.key;
+  const own = ownValues(row)[from] ?? null;
+  // With `typeCast: false` the driver leaves every value as bytes.
+  const value = key?.canonical(Buffer.isBuffer(own) && key.kind !== 'blob' ? own.toString() : own);
   // NULL refers to nothing, and what does not fit the column to no row.
   if (value === null || value === undefined) return [];
   const answer = await ask(bound, [value]);

@@ -78,7 +78,8 @@ export class ServerSettings {
       `SHOW VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation', 'binlog_format', 'log_bin')`,
       { type: QueryTypes.SELECT, transaction, raw: true, ...noRetry },
     );
-    const values = new Map(rows.map(({ Variable_name: name, Value: value }) => [name.toLowerCase(), value]));
+    // With `typeCast: false` the driver leaves every value as bytes.
+    const values = new Map(rows.map(({ Variable_name: name, Value: value }) => [String(name).toLowerCase(), String(value)]));
     const level = values.get('transaction_isolation') ?? values.get('tx_isolation');
     return {
       isolation: level === undefined ? unknown.isolation : kindOf(level),
