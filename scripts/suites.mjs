@@ -22,6 +22,12 @@ export const SUITES = [
   { name: 'integration', files: /^(test\/integration\/(?!crashes\.)|examples\/)/, everyday: true },
   { name: 'crashes', files: /^test\/integration\/crashes\./ },
   {
+    name: 'surroundings',
+    files: /^test\/surroundings\//,
+    share: { SURROUNDINGS_CELLS: '2000' },
+    full: { SURROUNDINGS_CELLS: '12000' },
+  },
+  {
     name: 'oracle',
     files: /^test\/oracle\//,
     share: { ORACLE_OPERATIONS: '3000' },

@@ -1,0 +1,3 @@
+import { compareOn } from './suite.js';
+
+compareOn('mariadb', 0.3);

@@ -1,0 +1,3 @@
+import { compareOn } from './suite.js';
+
+compareOn('mysql', 0.45);

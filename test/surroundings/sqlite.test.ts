@@ -1,0 +1,3 @@
+import { compareOn } from './suite.js';
+
+compareOn('sqlite', 0.25);
