@@ -14,6 +14,7 @@ import { canonicalValues, tableName } from '../models/cached-model.js';
 import { columnsOf, type Column, type KeyColumn } from '../models/columns.js';
 import { dependsOnAfter, type Effects, type RowValues, type SetAttributes, isKnown } from './effects.js';
 import { hasRowLocks, type Image } from './images.js';
+import { noRetry } from './own-statements.js';
 
 /** What happens to rows of a table. */
 export interface Change {
@@ -268,7 +269,7 @@ async function readRows(
   transaction: Transaction | null,
 ): Promise<readonly Row[]> {
   const { sequelize } = model;
-  const options: FindOptions & { hooks: false } = {
+  const options: FindOptions & { hooks: false; retry?: { max: number } } = {
     attributes: [...new Set(attributes)],
     ...(where === undefined ? {} : { where }),
     limit,
@@ -277,6 +278,7 @@ async function readRows(
     paranoid: false,
     useMaster: true,
     transaction,
+    ...(transaction === null ? {} : noRetry),
     ...(transaction !== null && sequelize !== undefined && hasRowLocks(sequelize) ? { lock: Transaction.LOCK.UPDATE } : {}),
   };
   return (await model.unscoped().findAll(options)) as unknown as readonly Row[];
