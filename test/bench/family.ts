@@ -22,6 +22,7 @@ export const familyComparisons: readonly Comparison[] = [
   { name: 'list of 20 rows warm, against findAll', of: ['findAll of 20', 'filter of 20'], says: 'times faster' },
   { name: 'list of 20 rows warm, against raw get + JSON.parse of the list', of: ['filter of 20', 'raw list of 20'], says: 'times the time' },
   { name: 'list of 1,000 rows warm, against findAll', of: ['findAll of 1000', 'filter of 1000'], says: 'times faster' },
+  { name: '50 lists of one tick from the database and filled, against 50 findAlls at once', of: ['50 findAlls', '50 filters refreshed'], says: 'times faster' },
   { name: 'chain of 3 included, warm, against findOne with include', of: ['findOne with include', 'get with include'], says: 'times faster' },
   { name: 'prefetch for 100 rows warm, against findAll with include', of: ['findAll with include', 'getMany and prefetch'], says: 'times faster' },
   { name: 'batch of 10 mixed queries warm, against 10 SQL queries', of: ['ten queries', 'batch of 10'], says: 'times faster' },
@@ -181,6 +182,8 @@ export async function openFamily(places: Places, servers: readonly string[], raw
           page: new PostPage(idsAt(0)[at % many]!),
         }).get(),
       ),
+    '50 findAlls': (at: number) => Promise.all(range(1, 50).map((i) => plain.Post.findAll({ where: { writerId: writerAt(at + i) } }))),
+    '50 filters refreshed': (at: number) => cache.filterMany(range(1, 50).map((i) => ({ writer: writerAt(at + i) })), { refresh: true }),
     'result with version': (at: number) => new Titles(writerAt(at)).resolve(),
     'result without version': (at: number) => new TitlesTimed(writerAt(at)).resolve(),
   } satisfies Readonly<Record<string, (at: number) => unknown>>;
@@ -212,8 +215,10 @@ export async function openFamily(places: Places, servers: readonly string[], raw
     'getMany and prefetch': many,
     'ten queries': 10,
     'batch of 10': 10,
+    '50 findAlls': 50,
+    '50 filters refreshed': 50,
   };
-  const operations: Readonly<Partial<Record<Name, number>>> = { 'findAll of 1000': 2, 'filter of 1000': 2, 'findAll with include': 4, 'getMany and prefetch': 4 };
+  const operations: Readonly<Partial<Record<Name, number>>> = { 'findAll of 1000': 2, 'filter of 1000': 2, 'findAll with include': 4, 'getMany and prefetch': 4, '50 findAlls': 2, '50 filters refreshed': 2 };
   const cachedNames = new Set<Name>(pairs.map(([, cached]) => cached));
   return {
     cases(wanted) {
