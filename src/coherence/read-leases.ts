@@ -162,6 +162,7 @@ export class ReadLeases {
    */
   async refuse(key: string, lease: string, seen: Seen, head: string, reason: UncacheableReason): Promise<void> {
     if (seen.state !== 'lease' || seen.text !== lease) return;
+    this.#context.noteFilled(key);
     try {
       await this.#context.store.compareAndSwap(key, uncacheableText(head, reason), seen.token, uncacheableSeconds);
     } catch (cause) {

@@ -353,9 +353,12 @@ export class Loader {
       bypass = 'write-in-flight';
     } else if (seen.state === 'uncacheable' && isUncacheableUnder(headOf(lookup.cache, verdict.hint, stamps), seen)) {
       bypass = seen.reason;
+      // Not heard of for the first time: no lease is tried ahead.
+      this.#coherence.remember(verdict.target, seen.token);
     } else if (seen.state === 'lease') {
       lookup.waitUntil ??= now + this.#options.leaseWait;
-      if (now < lookup.waitUntil) return undefined;
+      // The lease may be the older load's, and what that will fill is outdated.
+      if (older === undefined && now < lookup.waitUntil) return undefined;
       bypass = 'lease-wait';
     } else if (lookup.attempts >= maxLeaseAttempts) {
       bypass = 'store-unavailable';

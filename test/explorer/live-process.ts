@@ -38,6 +38,8 @@ export interface ProcessSpec {
   readonly heartbeats: number;
   /** It has had so many misses that it places leases together with its looks. */
   readonly missesLikely: boolean;
+  /** The largest value that the store takes, in bytes. */
+  readonly maxValueBytes: number;
 }
 
 /** Seconds. */
@@ -145,11 +147,11 @@ export class LiveProcess {
       { sequelize, timestamps: false },
     );
     this.#plugin.withCache(Item, { keys: ['id', 'name'] });
-    const { inOrder, onStoreFailure, leaseWait, missesLikely } = this.#spec;
+    const { inOrder, onStoreFailure, leaseWait, missesLikely, maxValueBytes } = this.#spec;
     this.#flash = this.#plugin.setupCache(sequelize, {
       store: {
         name: 'model',
-        maxValueBytes: 1024,
+        maxValueBytes,
         get: (keys) => this.#get(keys),
         add: (key, value, seconds) => this.#flag({ kind: 'add', key, text: this.tokens.abstract(value), seconds }),
         compareAndSwap: (key, value, version, seconds) =>

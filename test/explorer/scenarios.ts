@@ -115,6 +115,21 @@ export const scenarios: readonly Scenario[] = [
     faults: ['crash'],
   },
   {
+    name: 'a slow reader that renews its lease beside a writer',
+    processes: [[['save 1']], [['read 1']], [['read 1']]],
+    inOrder: true,
+    heartbeats: 1,
+    leaseWait: 0,
+    faults: ['crash'],
+  },
+  {
+    name: 'a row that the store does not take, a writer and 2 readers',
+    processes: [[['save 1']], [['read 1']], [['read 1']]],
+    inOrder: true,
+    maxValueBytes: 36,
+    faults: everyFault,
+  },
+  {
     name: 'no order among operations: 2 writers and 2 readers',
     before: ['read 1'],
     processes: [[['save 1']], [['save 1']], [['read 1']], [['read 1']]],

@@ -41,6 +41,8 @@ export interface Scenario {
   readonly heartbeats?: number;
   /** Readers place leases together with their looks. */
   readonly missesLikely?: boolean;
+  /** The largest value that the store takes, in bytes. A row has more than 40. @default 1024 */
+  readonly maxValueBytes?: number;
   /** What fresh processes read at the end. @default by every id and name */
   readonly questions?: readonly TaskName[];
 }
@@ -891,8 +893,8 @@ export class Forest {
     private readonly numbers?: Forest,
   ) {}
 
-  tree(threads: ProcessSpec['threads'], { inOrder, onStoreFailure = 'available', leaseWait = 4, heartbeats = 0, missesLikely = false }: Scenario): ProcessTree {
-    const spec: ProcessSpec = { threads, inOrder, onStoreFailure, leaseWait, heartbeats, missesLikely };
+  tree(threads: ProcessSpec['threads'], { inOrder, onStoreFailure = 'available', leaseWait = 4, heartbeats = 0, missesLikely = false, maxValueBytes = 1024 }: Scenario): ProcessTree {
+    const spec: ProcessSpec = { threads, inOrder, onStoreFailure, leaseWait, heartbeats, missesLikely, maxValueBytes };
     const which = JSON.stringify(spec);
     const known = this.#trees.get(which) ?? new ProcessTree(this.plugin, spec, this.#trees.size, this.merges);
     this.#trees.set(which, known);
