@@ -74,7 +74,7 @@ export class ServerSettings {
 
   async #ask(transaction: Transaction): Promise<Settings> {
     // MariaDB before 11.1 has tx_isolation only, MySQL since 8.0 transaction_isolation only.
-    const rows = await this.#sequelize.query<{ readonly Variable_name: string; readonly Value: string }>(
+    const rows = await this.#sequelize.query<{ readonly Variable_name: string | Buffer; readonly Value: string | Buffer }>(
       `SHOW VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation', 'binlog_format', 'log_bin')`,
       { type: QueryTypes.SELECT, transaction, raw: true, ...noRetry },
     );
