@@ -914,6 +914,8 @@ const declarations: readonly Misdeclared[] = [
 
   // ---- setupCache ----
   ['enabled: text', settingUp({ store, enabled: 'false' }), InvalidOptionError, "Option 'enabled' must be true or false; received 'false'."],
+  ['a client that is no class', () => new MemcachedStore('host', { client: {} as never }), InvalidOptionError, "Option 'client' must be the class of the package 'memcached', whose instances have a method 'command'; received an object."],
+  ['a client that is an instance', () => new MemcachedStore('host', { client: new MemcachedStore('host') as never }), InvalidOptionError, "Option 'client' must be the class of the package 'memcached', whose instances have a method 'command'; received an instance of MemcachedStore."],
   ['setupCache of nothing', () => setupCache(undefined as never, { store }), InvalidOptionError, 'setupCache takes a Sequelize instance, then its options; received undefined.'],
   ['setupCache of a model', (sequelize) => setupCache(book(sequelize) as never, { store }), InvalidOptionError, 'setupCache takes a Sequelize instance, then its options; received the function or class Book.'],
   ['setupCache twice', (sequelize) => { setupCache(sequelize, { store }); setupCache(sequelize, { store }); }, AlreadyCachedError, 'setupCache was called twice for the same Sequelize instance. Call it once; close() it before you set it up anew.'],
