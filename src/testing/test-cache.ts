@@ -43,6 +43,8 @@ export interface TestCache {
   readonly sql: readonly string[];
   /** Counters by model and cache name, as `cache.stats()` has them; `reset()` does not reset these. */
   stats(): ReturnType<FlashCache['stats']>;
+  /** What `cache.health()` resolves to: after `break()`, the store is down. */
+  health(): ReturnType<FlashCache['health']>;
   /** Counts anew from zero. What is cached stays. */
   reset(): void;
   /** Empties the store behind the cache's back, as an operator's `flush_all` does. */
@@ -107,6 +109,7 @@ export function testCache(sequelize: Sequelize, options: TestCacheOptions = {}):
       return statements.texts;
     },
     stats: () => cache.stats(),
+    health: () => cache.health(),
     reset() {
       statements.reset();
       store.stopCounting(tally);

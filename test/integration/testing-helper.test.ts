@@ -94,10 +94,14 @@ describe('testCache', () => {
     assert.deepEqual(test.stats(), cache.stats());
     assert.deepEqual(Object.values(test.stats().Book ?? {}).map(({ hits, misses }) => hits + misses).filter((count) => count > 0), [2]);
     assert.deepEqual(stateOf(), ['memory', 'up', false]);
+    assert.equal((await test.health()).ok, true);
     test.break();
     assert.deepEqual(stateOf(), ['memory', 'down', true]);
+    const health = await test.health();
+    assert.deepEqual([health.ok, health.store.servers.map(({ state }) => state)], [false, ['down']]);
     await test.mend();
     assert.deepEqual(stateOf(), ['memory', 'up', false]);
+    assert.equal((await test.health()).ok, true);
   });
 
   it('counts until it is reset, which leaves the cache as it is', async () => {
