@@ -54,6 +54,15 @@ describe('codec', () => {
     assert.equal(({} as { polluted?: unknown }).polluted, undefined);
   });
 
+  it('gives back negative zeros, wherever they are in a JSON value', () => {
+    for (const value of [[-0], { a: -0 }, { a: [1, { b: -0, c: 0 }], d: [-0, -0] }, JSON.parse('{"__proto__": -0, "x": [[-0]]}')] as unknown[]) {
+      assert.deepStrictEqual(stored(value, { isDate: false }), value);
+    }
+    for (const cell of [['z', [0], []], ['z', [0], [[1]]], ['z', [1], [[0]]], ['z', [0], [['length']]], ['z', [0]], ['z', [0], [[0]], 1], ['z', [0], 'x']]) {
+      assert.throws(() => decodeCell(cell, { isDate: false }), CorruptPayload, JSON.stringify(cell));
+    }
+  });
+
   it('refuses what it cannot give back exactly', () => {
     class Money {
       amount = 1;
@@ -64,7 +73,7 @@ describe('codec', () => {
     for (let i = 0; i < 100_000; i += 1) deep = [deep];
     const refused: readonly unknown[] = [
       new Money(), { price: new Money() }, () => 1, { f: () => 1 }, Symbol('s'), [Symbol('s')], cycle, deep, new Map(), new Set(), /x/, new Uint8Array(2),
-      Object.create(null), [undefined], { a: undefined }, [Number.NaN], [-0], [1n], [new Date(0)], [Buffer.alloc(1)], { toJSON: () => 1 },
+      Object.create(null), [undefined], { a: undefined }, [Number.NaN], [1n], [new Date(0)], [Buffer.alloc(1)], { toJSON: () => 1 },
       new (class List extends Array<number> {})(), Array(2),
     ];
     for (const value of refused) assert.throws(() => encodeCell(value, { isDate: false }), NotSerialisable, typeof value);
