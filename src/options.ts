@@ -68,7 +68,11 @@ export interface SetupOptions {
   leaseWait?: number;
   /** What a write does when the store is down. @default 'available' */
   onStoreFailure?: OnStoreFailure;
-  /** The most rows that one bulk write voids one by one; beyond it, the whole table's entries are void. @default 1000 */
+  /**
+   * The most rows that one bulk write voids one by one; beyond it, the whole table's entries are void.
+   * 0: a bulk write never reads rows, it voids the table. Writes of one instance stay exact.
+   * @default 1000
+   */
   bulkInvalidationLimit?: number;
   /** The most lookups that are answered by one SQL statement, and by one multi-get. @default 500 */
   maxBatch?: number;

@@ -35,6 +35,9 @@ const ended = new WeakSet<Transaction>();
 /** A transaction may write as many entries one by one as a statement's most rows have with a few keys each. */
 const entriesPerRow = 4;
 
+/** How many rows a transaction may write one by one where a bulk write may none. */
+const rowsOfTransaction = 1000;
+
 /** A statement between its two hooks. */
 interface InFlight {
   readonly plan: WritePlan | undefined;
@@ -441,7 +444,7 @@ export class Statements {
   #pendingOf(root: Transaction, effects: Effects): Effects {
     const pending = this.#pending.get(root) ?? new Effects('COMMIT');
     pending.addAll(effects);
-    const crowded = pending.crowded(this.#rowLimit * entriesPerRow);
+    const crowded = pending.crowded((this.#rowLimit === 0 ? rowsOfTransaction : this.#rowLimit) * entriesPerRow);
     if (crowded.length > 0) {
       // Many small statements are as wide as a large one.
       for (const bound of this.#registry) if (crowded.includes(bound.cached.tableKeys.generation)) pending.table(bound, 'too-many-rows');

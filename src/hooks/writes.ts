@@ -141,7 +141,7 @@ function planModel(
     // Existing rows may be changed that nothing names, or the statement hides what it inserts.
     if (merges) return 'upsert';
     if (instances === undefined) return 'unknown-rows';
-    if (instances.length > rowLimit) return 'too-many-rows';
+    if (instance === undefined && instances.length > rowLimit) return 'too-many-rows';
     const plan = planInsert(bound, instances, Array.isArray(fields) ? new Set(fields as string[]) : 'all', effects);
     // Which rows a bulk insert made is known only after its hooks.
     return plan.readAfter && instance === undefined ? 'unknown-rows' : plan;
@@ -161,7 +161,9 @@ function planModel(
   if (set instanceof Set && bound.cached.primaryKey.some(({ name }) => set.has(name))) return 'primary-key-changed';
   const primaryKeys = primaryKeysOf(where, bound, rowLimit);
   if (primaryKeys === undefined && !readsAlike(options, bound)) return 'unknown-rows';
-  if (primaryKeys !== undefined && primaryKeys.length > rowLimit) return 'too-many-rows';
+  // With a limit of 0 no row is read before a bulk write. An instance is one row, and is named.
+  const most = instance === undefined ? rowLimit : Math.max(rowLimit, 1);
+  if ((primaryKeys?.length ?? 1) > most) return 'too-many-rows';
   return planRows(bound, set, primaryKeys, where, effects, deletes);
 }
 

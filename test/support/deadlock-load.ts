@@ -181,8 +181,9 @@ export async function runLoad(
         if (inTransactions) await sequelize.transaction((transaction) => act({ models, dice, transaction }));
         else await act({ models, dice, transaction: null });
       } catch (error) {
-        if (errorNumber(error) !== 1213) throw error;
-        deadlocks[what] += 1;
+        if (errorNumber(error) === 1213) deadlocks[what] += 1;
+        // Two setters add the same row, with or without the cache.
+        else if (errorNumber(error) !== 1062) throw error;
       }
     }
   };
