@@ -46,7 +46,7 @@ export async function inOwnTransaction(
 ): Promise<unknown> {
   let repeats = 0;
   for (let attempt = 1; attempt <= mostAttempts; attempt += 1) {
-    if (attempt > 1) await sleep(Math.random() * firstPauseMs * 2 ** (attempt - 2));
+    if (attempt > 1) await pauseAfter(attempt - 1);
     const own = new StatementTransaction(sequelize, connection);
     try {
       const level = await work.level(own.transaction);
@@ -69,6 +69,24 @@ export async function inOwnTransaction(
   }
   return work.runAlone();
 }
+
+/**
+ * Sends an autocommitted statement, and again when the server has chosen it as the victim of a deadlock:
+ * it may be the victim of a transaction of the plugin's own. Nothing of it is left then.
+ */
+export async function sendUntilThrough(run: () => Promise<unknown>): Promise<unknown> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await run();
+    } catch (error) {
+      if (attempt === mostAttempts || !isVictim(error)) throw error;
+      await pauseAfter(attempt);
+    }
+  }
+}
+
+/** Lets the others go first; for longer, the more often they were in the way. */
+const pauseAfter = (attempt: number): Promise<void> => sleep(Math.random() * firstPauseMs * 2 ** (attempt - 1));
 
 /** A transaction on a connection that Sequelize has taken for a statement, and gives back after it. */
 class StatementTransaction {

@@ -24,7 +24,7 @@ import { hasRowLocks, type RowLock } from './images.js';
 import { aroundRun, Interception, type Sending } from './interception.js';
 import { LostConnections } from './lost-connections.js';
 import { CannotPrepare, errorNumber, inTheNameOf, noRetry, withoutRows } from './own-statements.js';
-import { inOwnTransaction } from './own-transaction.js';
+import { inOwnTransaction, sendUntilThrough } from './own-transaction.js';
 import { nothingRead, readAfter, readBefore, type Before } from './row-reads.js';
 import { Turns } from './turns.js';
 import { isWrite, planOf, readsRows, voidRowsOf, type StatementOptions, type WritePlan } from './writes.js';
@@ -258,6 +258,7 @@ export class Statements {
       aroundRun(query, (sending) => this.#runInOwnTransaction(plan, query, options, sending));
       return;
     }
+    if (hasRowLocks(this.#sequelize) && options.transaction == null) aroundRun(query, ({ run }) => sendUntilThrough(run));
     const unlock = reads ? await this.#lock(models[0]?.bound.cached.table ?? cascade?.model.tableName ?? '') : undefined;
     let write: Write | undefined;
     try {

@@ -264,6 +264,22 @@ describe('the plugin’s own transaction', () => {
     await assertRight();
   });
 
+  it('a write whose rows are known is the victim of a deadlock: sent again', async () => {
+    const hold = holdNext(writer, /^DELETE/);
+    const writing = writer.models.Job.destroy({ where: { id: [2, 52] } });
+    await hold.reached;
+    writer.sql.length = 0;
+    const other = await heavyTransaction();
+    await plain.models.Job.update({ name: 'held' }, { where: { id: 52 }, transaction: other });
+    hold.release();
+    await waitsForLock();
+    await plain.models.Job.update({ name: 'crossed' }, { where: { id: 2 }, transaction: other });
+    await other.commit();
+    assert.equal(await writing, 2);
+    assert.equal(count(writer, /^DELETE/), 1);
+    await assertRight();
+  });
+
   it('a deadlock in a transaction of the program’s is the program’s: nothing is begun again', async () => {
     writer.sql.length = 0;
     const error = await deadlockAtRead(writer, 1, () =>
