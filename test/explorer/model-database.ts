@@ -79,7 +79,7 @@ function parserOf(template: string): (ids: readonly number[]) => Statement {
     const next = { parameter: 0, token: 0 };
     if (/^COMMIT;?$/.test(sql)) return { kind: 'commit' };
     if (/^ROLLBACK;?$/.test(sql)) return { kind: 'rollback' };
-    const select = /^SELECT .* FROM `Items` AS `Item` WHERE (.*?)(?: LIMIT \d+)?( FOR UPDATE)?;$/.exec(sql);
+    const select = /^SELECT .* FROM `Items` AS `Item` WHERE (.*?)(?: ORDER BY [^;]*?)?(?: LIMIT \d+)?( FOR UPDATE)?;$/.exec(sql);
     if (select !== null) return { kind: 'select', where: whereOf(select[1] as string, next, ids), locks: select[2] !== undefined };
     const update = /^UPDATE `Items` SET (.*) WHERE (.*?);?$/.exec(sql);
     if (update !== null) {
