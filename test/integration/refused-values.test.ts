@@ -35,7 +35,7 @@ for (const [place, open] of Object.entries(places)) {
     class Bodies extends QuerysetCache<Doc, ['folder']> {
       static model = Doc;
       static keyFields = ['folder'] as const;
-      override async getResult({ folder }: { readonly folder: number | null }): Promise<JsonValue> {
+      override async getResult({ folder }: { readonly folder: number }): Promise<JsonValue> {
         return (await this.queryset().findAll({ where: { folder } })).map(({ body }) => body);
       }
     }

@@ -23,7 +23,7 @@ for (const name of backendNames) {
     class Total extends QuerysetCache<Sale, ['shop']> {
       static model = Sale;
       static keyFields = ['shop'] as const;
-      override async getResult({ shop }: { readonly shop: number | null }): Promise<JsonValue> {
+      override async getResult({ shop }: { readonly shop: number }): Promise<JsonValue> {
         const sales = await this.queryset().findAll({ where: { shop } });
         return sales.reduce((sum, { amount }) => sum + amount, 0);
       }
@@ -33,14 +33,14 @@ for (const name of backendNames) {
       static keyFields = ['shop'] as const;
       static invalidation = 'DYNAMIC' as const;
       static allowtime = 60;
-      override async getResult({ shop }: { readonly shop: number | null }): Promise<JsonValue> {
+      override async getResult({ shop }: { readonly shop: number }): Promise<JsonValue> {
         return (await this.queryset().findAll({ where: { shop } })).length;
       }
     }
     class Last extends InstanceCache<Sale, ['shop']> {
       static model = Sale;
       static keyFields = ['shop'] as const;
-      override getInstance({ shop }: { readonly shop: number | null }): Promise<Sale | null> {
+      override getInstance({ shop }: { readonly shop: number }): Promise<Sale | null> {
         return this.queryset().findOne({ where: { shop }, order: [['id', 'DESC']] });
       }
     }
