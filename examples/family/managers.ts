@@ -1,7 +1,7 @@
 /** A manager of a model's own: methods on `User.cache`, built on those that are there. */
 import assert from 'node:assert/strict';
 import { DataTypes, Model, Sequelize, type CreationOptional, type InferAttributes, type InferCreationAttributes } from 'sequelize';
-import { ModelCacheManager, setupCache, withCache } from 'sequelize-flash';
+import { ModelCacheManager, setupCache, withCache, type InvalidationResult } from 'sequelize-flash';
 import { MemoryStore } from 'sequelize-flash/stores/memory';
 import { costs, emptyDatabase } from '../support/short.js';
 
@@ -45,8 +45,8 @@ async function main(): Promise<void> {
 
   // A method that would hide one that is there is refused where it is declared.
   class Careless extends ModelCacheManager<User> {
-    override clear(): Promise<void> {
-      return Promise.resolve();
+    override clear(): Promise<InvalidationResult> {
+      return Promise.resolve({ delivered: true });
     }
   }
   class Guest extends Model {}

@@ -187,8 +187,8 @@ for (const name of backendNames) {
     it('a second writer that comes and goes does not unprotect the first', async () => {
       // Writer 1 has marked and is held before its statement; writer 2 marks, commits and releases.
       const pause = gate();
-      backend.sequelize.addHook('beforeQuery', 'test-hold', async (options: { type?: string; instance?: Model }) => {
-        if (options.type === QueryTypes.UPDATE && options.instance === first) await pause.wait();
+      backend.sequelize.addHook('beforeQuery', 'test-hold', (options: { type?: string; instance?: Model }, query: object) => {
+        if (options.type === QueryTypes.UPDATE && options.instance === first) holdRun(query, () => pause.wait());
       });
       const { id } = await Counter.create({ count: 1 });
       const first = await Counter.findByPk(id, { rejectOnEmpty: true });
@@ -528,6 +528,15 @@ async function otherProgram(backend: Backend): Promise<(sql: string) => Promise<
 }
 
 /** A place where the code under test waits until the test lets it go. */
+/** Holds a statement right before it is sent: behind every hook, this package's included. */
+function holdRun(query: object, hold: () => Promise<void>): void {
+  const run = Reflect.get(query, 'run') as (...args: readonly unknown[]) => Promise<unknown>;
+  Reflect.set(query, 'run', async (...args: readonly unknown[]) => {
+    await hold();
+    return run.apply(query, args);
+  });
+}
+
 function gate(): { readonly reached: Promise<void>; wait(): Promise<void>; open(): void } {
   let reach: () => void = () => undefined;
   let open: () => void = () => undefined;
