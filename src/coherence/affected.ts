@@ -41,3 +41,6 @@ export interface Marked {
   /** The markers as they were seen to stand, with the tokens for their removal. */
   readonly marked: ReadonlyMap<string, Seen>;
 }
+
+/** Maximum number of keys that one load or write works on at the store at the same time: the store refuses what is too much at once, to others too. */
+export const longestPart = 500;

@@ -20,7 +20,7 @@ import { publish } from '../events.js';
 import { show, type OnStoreFailure } from '../options.js';
 import type { Store, StoreReply } from '../stores/store.js';
 import { classify, markerText, outdatedText, stampText, type Seen } from '../entries/envelope.js';
-import type { Affected, Failed, Look, Marked, Sight, Target } from './affected.js';
+import { longestPart, type Affected, type Failed, type Look, type Marked, type Sight, type Target } from './affected.js';
 import { Gate } from '../gate.js';
 import { Recent } from '../recent.js';
 import { FirstContact } from './first-contact.js';
@@ -42,8 +42,6 @@ export interface CoherenceOptions {
 /** How often a compare-and-swap that lost a race is tried again. */
 const maxAttempts = 30;
 
-/** The most keys of a write that are sent at the same time. */
-const longestPart = 500;
 /** The most operations that are under way for one key of a write. */
 const operationsPerKey = 3;
 

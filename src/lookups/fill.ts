@@ -5,7 +5,7 @@
 import type { Model } from 'sequelize';
 import { monotonic } from '../clock.js';
 import type { ListCache, ResultCache, SimpleCache } from '../caches/bound-cache.js';
-import type { Look } from '../coherence/affected.js';
+import { longestPart, type Look } from '../coherence/affected.js';
 import type { Coherence } from '../coherence/coherence.js';
 import { bodyText } from '../entries/codec.js';
 import { isUncacheableUnder, valueHead } from '../entries/envelope.js';
@@ -13,7 +13,7 @@ import type { Canonical } from '../entries/key-types.js';
 import { StoreClosedError, StoreRefusedError, StoreTimeoutError, StoreUnavailableError } from '../errors.js';
 import { sameValues } from '../models/cached-model.js';
 import type { Hints, ListHints } from './hints.js';
-import { longestPart, type Leases, type RowWanted } from './leases.js';
+import type { Leases, RowWanted } from './leases.js';
 import { noteExpired, noteRefused, nothingSent, type AnsweredLoad, type Sent } from './load.js';
 import { unseen, type Lookup } from './lookup.js';
 

@@ -220,6 +220,3 @@ export class Leases {
 
 /** Whether its lease is on the very key that its answer is stored under, and nothing else is: a look at it suffices. */
 export const isFilledByLease = (cache: BoundCache): boolean => cache.kind === 'result' || (cache.kind === 'simple' && cache.primary);
-
-/** The most leases that are placed, renewed or filled at the same time for one load: what is too much at once the store refuses, to others too. */
-export const longestPart = 500;

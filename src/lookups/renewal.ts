@@ -1,7 +1,7 @@
 /** Renews the leases of one statement for as long as it runs, and of what is stored of its answer. */
 import { clearInterval, monotonic, setInterval } from '../clock.js';
 import type { ReadLeases } from '../coherence/read-leases.js';
-import { longestPart } from './leases.js';
+import { longestPart } from '../coherence/affected.js';
 
 /** A lease of a statement. */
 interface Held {

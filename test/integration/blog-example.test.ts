@@ -158,7 +158,7 @@ for (const [name, args, count] of [
       // [what is asked for, as whom, statements when nothing is cached]
       const reads: readonly (readonly [path: string, as: string | undefined, sql: number])[] = [
         // The latest posts, the tags' uses; the comments of two posts, the tags by one statement, the authors by one.
-        ['/', undefined, 6],
+        ['/', undefined, 5],
         ['/users/bill', undefined, 3],
         ['/users/emma', undefined, 3],
         // The post, its author, its tags by way of the through model; two counts, and for emma whether she has voted.

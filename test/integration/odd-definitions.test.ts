@@ -98,7 +98,7 @@ async function compare(model: UntypedModel, what: string): Promise<void> {
   await same('created');
   await row.update({ name: 'b' } as never);
   await same('updated');
-  await plain.update({ name: 'a' } as never, { where: { id } as never });
+  await plain.update({ name: 'a' }, { where: { id } as never });
   await same('updated by a condition');
   await row.destroy();
   await same('destroyed');
@@ -143,7 +143,7 @@ const globals: Readonly<Record<string, { readonly options: Options; readonly pas
   'query: raw and nest': { options: { query: { raw: true, nest: true } }, passedThrough: true },
   'query: nest': { options: { query: { nest: true } }, passedThrough: false },
   'query: raw false': { options: { query: { raw: false } }, passedThrough: false },
-  'query: logging, benchmark': { options: { query: { logging: false, benchmark: true } as never }, passedThrough: false },
+  'query: logging, benchmark': { options: { query: { logging: false, benchmark: true } }, passedThrough: false },
   'query: empty': { options: { query: {} }, passedThrough: false },
   'define: underscored, paranoid': { options: { define: { underscored: true, paranoid: true, timestamps: true } }, passedThrough: false },
   'define: a default scope': { options: { define: { defaultScope: { where: { name: 'a' } } } }, passedThrough: false },
@@ -173,12 +173,12 @@ for (const backendName of backendNames) {
           await sequelize.sync();
           const rows = sequelize.getQueryInterface();
           const stamps = Object.fromEntries(['createdAt', 'updatedAt'].flatMap((name) => (User.getAttributes()[name] === undefined ? [] : [[(User.getAttributes() as Record<string, { field?: string }>)[name]?.field ?? name, new Date(0)]])));
-          await rows.bulkInsert(Team.getTableName() as string, [{ id: 1, name: 'a', ...stamps }]);
+          await rows.bulkInsert(Team.getTableName(), [{ id: 1, name: 'a', ...stamps }]);
           const teamColumn = (User.getAttributes() as Record<string, { field?: string }>).teamId?.field ?? 'teamId';
-          await rows.bulkInsert(User.getTableName() as string, [1, 2, 3].map((id) => ({ id, name: id === 3 ? 'b' : 'a', code: `c${id}`, [teamColumn]: 1, ...stamps })));
+          await rows.bulkInsert(User.getTableName(), [1, 2, 3].map((id) => ({ id, name: id === 3 ? 'b' : 'a', code: `c${id}`, [teamColumn]: 1, ...stamps })));
           // With `nest` Sequelize itself cannot create a table.
           (sequelize as unknown as { readonly options: { query?: unknown } }).options.query = query ?? {};
-          const plain = <T>(find: () => Promise<T>) => settled(find as () => Promise<unknown>);
+          const plain = <T>(find: () => Promise<T>) => settled(find);
           for (const round of ['cold', 'warm']) {
             for (const id of [1, 3, 9]) {
               assert.deepStrictEqual(await settled(() => model.cache.get({ id })), await plain(() => User.findOne({ where: { id }, rejectOnEmpty: true })), `get ${id}, ${round}`);
@@ -235,7 +235,7 @@ const makers: Readonly<Record<string, () => ModelStatic<Model>>> = {
     class Made extends Model {
       declare first: string;
       constructor(values?: object, options?: object) {
-        super(values as never, options as never);
+        super(values as never, options);
         const name: unknown = this.getDataValue('name' as never);
         this.first = String((name as string).at(0));
       }
