@@ -155,7 +155,7 @@ async function families(
   page.section('Several key fields', 'An association is named, an instance or its id is passed.');
   await page.lookup(() => Participation.cache.get({ user, event }), { answer: 'guest', sql: 1 });
   await page.lookup(() => Participation.cache.get({ event, userId: 1 }), { answer: 'guest', sql: 0, trips: 1 });
-  await page.lookup(() => Participation.cache.get({ user: 2, event }), { answer: 'DoesNotExist', sql: 1 });
+  await page.lookup(() => Participation.cache.get({ user: 2, event }), { answer: '404 DoesNotExist', sql: 1 });
 
   page.section('A cache of your own', 'getInstance answers what it likes; null is cached as well.');
   const avatar = () => new PrimaryAvatarCacheOnUser(user).resolve();

@@ -41,7 +41,7 @@ async function main(): Promise<void> {
 
   // The rows that match now, and all results of the model: what these rows were before is not known.
   await warehouse.query(`UPDATE Articles SET stock = 0 WHERE code IN ('rope', 'buoy')`);
-  assert.equal(await Article.cache.invalidateWhere({ stock: 0 }), 2);
+  assert.deepEqual(await Article.cache.invalidateWhere({ stock: 0 }), { delivered: true, rows: 2 });
   assert.deepEqual(await read(), [4, 0, 0, 2]);
 
   // Everything that is cached of the table.

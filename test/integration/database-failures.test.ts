@@ -1,5 +1,6 @@
 /** MariaDB that restarts, kills connections, loses them around COMMIT, deadlocks, refuses and makes wait. */
 import assert from 'node:assert/strict';
+import { connect, type Socket } from 'node:net';
 import { fork } from 'node:child_process';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
@@ -80,9 +81,9 @@ describe('a database that fails', () => {
   });
 
   function open(port: number): Stack {
-    const url = new URL(`${mariadb.url}failures`);
-    url.port = String(port);
-    const sequelize = new Sequelize(url.href, { dialect: 'mysql', logging: false, pool: { max: 4 } });
+    // One database, which the writer reaches through the proxy.
+    const stream = (): Socket => connect(port, '127.0.0.1');
+    const sequelize = new Sequelize(`${mariadb.url}failures`, { dialect: 'mysql', logging: false, pool: { max: 4 }, dialectOptions: { stream } });
     let statements = 0;
     beforeStatements(sequelize, (sql) => {
       statements += 1;
