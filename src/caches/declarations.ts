@@ -6,7 +6,7 @@
  * defined and long before it is initialised.
  */
 import { Model, type ModelStatic } from 'sequelize';
-import { AlreadyCachedError, DoesNotExist, InvalidCacheClassError, InvalidOptionError } from '../errors.js';
+import { AlreadyCachedError, DoesNotExist, InvalidCacheClassError, InvalidOptionError, ScopedModelError } from '../errors.js';
 import { show, wholeNumber } from '../options.js';
 import type { CacheClass, ManagerClass, WithCacheOptions } from '../types.js';
 import { familyOf, membersOf, type Family } from './answers.js';
@@ -28,8 +28,9 @@ const mixins = new WeakSet<AnyClass>();
 const classes = new WeakMap<AnyClass, Set<CacheClass>>();
 const notFound = new WeakMap<AnyClass, typeof DoesNotExist>();
 
-/** Declares what is cached of a model. @throws AlreadyCachedError, InvalidOptionError */
+/** Declares what is cached of a model. @throws AlreadyCachedError, InvalidOptionError, ScopedModelError */
 export function declare(model: AnyClass, options: ModelOptions): void {
+  checkIsModel(model, 'withCache');
   if (declared.has(model)) {
     throw new AlreadyCachedError(
       `withCache was called twice for model ${model.name}. Declare all its keys and caches in one call.`,
@@ -37,6 +38,21 @@ export function declare(model: AnyClass, options: ModelOptions): void {
   }
   declared.set(model, checked(model.name, options));
   changes += 1;
+}
+
+/**
+ * Refuses a class that `scope()`, `unscoped()` or `schema()` made of a model: it has the model's name, and
+ * Sequelize does not list it, so nothing that is declared of it would be found.
+ * @throws ScopedModelError
+ */
+function checkIsModel(model: AnyClass, who: string): void {
+  const { name, sequelize } = model as unknown as ModelStatic<Model>;
+  const own = sequelize?.models[name];
+  const isMade = Object.hasOwn(model, 'scoped') || Object.hasOwn(model, '_schema');
+  if (!isMade || own === undefined || own === model || !(model.prototype instanceof own)) return;
+  throw new ScopedModelError(
+    `${who} was given a class that is not the model itself, such as ${name}.scope(…), unscoped() or schema(…). Pass ${name}; a schema belongs in the options of its definition.`,
+  );
 }
 
 /** Marks a class as made by the mixin: models that extend it declare themselves by `cacheMeta`. */
@@ -69,6 +85,7 @@ function checkClass(cacheClass: CacheClass): AnyClass {
   if (typeof model !== 'function' || !((model as AnyClass).prototype instanceof Model)) {
     throw new InvalidCacheClassError(`Cache class ${name} needs 'static model = …', the model whose instance it caches; received ${show(model)}.`);
   }
+  checkIsModel(model as AnyClass, `Cache class ${name}, 'static model',`);
   const family = familyOf(cacheClass);
   const wholeTable = family === 'queryset' || family === 'exists' || family === 'count' || family === 'related-queryset';
   if (!Array.isArray(keyFields) || (keyFields.length === 0 && !wholeTable) || !keyFields.every((field) => typeof field === 'string')) {

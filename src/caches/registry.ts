@@ -445,7 +445,7 @@ export class Registry {
   /** Lets a `belongsTo` association's getter read the cache, wherever its options leave the query as it is. */
   #cacheGetter(model: ModelStatic<Model>, step: Step): void {
     const { as, hops } = step;
-    const { name, original, descriptor } = getterOf(model, as);
+    const { name, holder, original, descriptor } = getterOf(model, as);
     if (cachedGetters.has(original)) return;
     // The registry that there is when it is called may be another one.
     const { sequelize } = this;
@@ -457,7 +457,7 @@ export class Registry {
       return current.#follow(step, this, original, options);
     };
     cachedGetters.add(getter);
-    Object.defineProperty(model.prototype, name, { ...descriptor, value: getter });
+    Object.defineProperty(holder, name, { ...descriptor, value: getter });
   }
 
   async #follow(step: Step, instance: Model, original: Getter, options: ReadOptions = {}): Promise<unknown> {

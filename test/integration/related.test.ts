@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { DataTypes, Model, type CreationOptional, type ForeignKey, type InferAttributes, type InferCreationAttributes, type NonAttribute } from 'sequelize';
+import { DataTypes, Model, type CreationOptional, type ForeignKey, type InferAttributes, type InferCreationAttributes, type ModelStatic, type NonAttribute } from 'sequelize';
 import { DoesNotExist, InstanceCache, NotInCacheError, registerCache, RelatedInstanceCache, RelatedQuerysetCache, withCache } from '../../src/index.js';
 import { backendNames, openBackend, type Backend } from '../support/backends.js';
 import { costing } from '../support/cost.js';
+import { cached, type UntypedModel } from '../support/misuse-models.js';
 
 for (const name of backendNames) {
   describe(`relations on ${name}`, () => {
@@ -299,5 +300,61 @@ for (const name of backendNames) {
       await found[0]!.reload();
       assert.equal(found[0]!.country?.title, 'Norway');
     });
+
+    it('prefetch takes what getMany returns: null and undefined stay in their places', async () => {
+      const [one, two] = await User.bulkCreate(['x', 'y'].map((letter) => ({ name: `${letter} ${bill.name}`, countryCode: 'no' })));
+      const keys = [one!.id, -1, two!.id].map((id) => ({ id }));
+      await User.cache.getMany(keys);
+      await nextTurn();
+      const found = await User.cache.getMany([...keys, { name: `nobody ${bill.name}` }], { cacheOnly: true });
+      assert.deepEqual(found.map((user) => user?.id), [one!.id, undefined, two!.id, undefined]);
+      assert.deepEqual([found[1], found[3]], [null, undefined], 'one that does not exist, one that is not cached');
+      await User.cache.prefetch(found, ['country']);
+      await nextTurn();
+      const again = await costing(backend, { sql: 0 }, () => User.cache.prefetch(found, ['country']));
+      assert.equal(again, found);
+      assert.deepEqual(again.map((user) => user?.country?.title), ['Norway', undefined, 'Norway', undefined]);
+      assert.deepEqual(await costing(backend, { sql: 0, gets: 0 }, () => User.cache.prefetch([null, undefined], ['country'])), [null, undefined]);
+    });
+  });
+
+  describe(`associations of a class that a model made (${name})`, () => {
+    const made: Readonly<Record<string, (model: ModelStatic<Model>) => ModelStatic<Model>>> = {
+      'schema(…)': (model) => model.schema('other'),
+      'scope(…)': (model) => model.scope({ where: { title: 'a' } }),
+      'unscoped()': (model) => model.unscoped(),
+    };
+    for (const [how, make] of Object.entries(made)) {
+      it(`${how}: its getter reads the cache, and the model goes on`, async () => {
+        const backend = await openBackend(name);
+        try {
+          const Shop = backend.sequelize.define('Shop', { title: DataTypes.STRING }, { timestamps: false });
+          const Offer = backend.sequelize.define('Offer', { title: DataTypes.STRING }, { timestamps: false });
+          const Made = make(Offer);
+          Made.belongsTo(Shop, { as: 'shop', foreignKey: 'shopId', constraints: false });
+          cached(Shop, { keys: ['id'] });
+          cached(Offer, { keys: ['id'], cachedForeignKeys: ['shop'] });
+          backend.setup();
+          await Shop.sync();
+          await Made.sync();
+          const shop = await Shop.create({ title: 'first' });
+          await Made.create({ title: 'a', shopId: shop.get('id') });
+          const found = (await Made.findOne({ rejectOnEmpty: true })) as Model & { getShop(): Promise<Model | null> };
+          for (const title of ['first', 'second']) {
+            await shop.update({ title });
+            assert.equal((await found.getShop())?.get('title'), title);
+            await nextTurn();
+            assert.equal((await costing(backend, { sql: 0 }, () => found.getShop()))?.get('title'), title);
+          }
+          // Sequelize does not add the foreign key to the table that the model itself has in another schema.
+          if (how === 'schema(…)') return;
+          const offer = await Offer.create({ title: 'a' });
+          const cache = (Offer as unknown as UntypedModel).cache;
+          assert.equal((await cache.get({ id: offer.get('id') })).get('title'), 'a');
+        } finally {
+          await backend.close();
+        }
+      });
+    }
   });
 }

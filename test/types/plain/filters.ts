@@ -109,6 +109,12 @@ export async function prefetch(): Promise<void> {
   expectType<readonly Vote[]>()(await Vote.cache.prefetch([vote], ['user', 'event']));
   expectType<readonly Vote[]>()(await Vote.cache.prefetch(await Vote.cache.filter({}), ['user'], { refresh: true }));
   void Vote.cache.prefetch([vote], ['event'], { transaction: null });
+  expectType<readonly (Vote | null)[]>()(await Vote.cache.prefetch(await Vote.cache.getMany([{ id: 1 }]), ['user']));
+  expectType<readonly (Vote | null | undefined)[]>()(
+    await Vote.cache.prefetch(await Vote.cache.getMany([{ id: 1 }], { cacheOnly: true }), ['user']),
+  );
+  // @ts-expect-error null and instances of another model
+  void Vote.cache.prefetch([null, user], ['user']);
 
   // @ts-expect-error an association that is not among cachedForeignKeys
   void Vote.cache.prefetch([vote], ['referee']);
