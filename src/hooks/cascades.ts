@@ -37,6 +37,8 @@ export interface CascadePlan {
   readonly change: Change;
   /** The cached models of which rows can change. */
   readonly reached: readonly BoundModel[];
+  /** Rows can join those that were read unless gaps are locked: see `needsGapLocks`. */
+  readonly needsGaps: boolean;
 }
 
 /** Where a cascade is read, and what for. */
@@ -91,6 +93,28 @@ export function reachedBy(registry: Registry, references: readonly Reference[], 
   };
   visit(references, change);
   return [...reached];
+}
+
+/**
+ * Tells whether a foreign key on the way refers to another column than the primary key. An INSERT into the
+ * child locks the parent's entry in the index of that column, which a lock on the row by its primary key
+ * leaves free: only gap locks in the child keep the new row out.
+ */
+export function needsGapLocks(registry: Registry, model: ModelStatic<Model>, change: Change): boolean {
+  const seen = new Set<string>();
+  const visit = (parent: ModelStatic<Model>, by: Change): boolean =>
+    registry.references.to(parent).some((reference) => {
+      const next = consequenceOf(reference, by);
+      if (next === undefined) return false;
+      const { child, column } = reference;
+      const [primary, ...more] = parent.primaryKeyAttributes;
+      if (more.length > 0 || primary === undefined || keyAttribute(parent, reference) !== primary) return true;
+      const place = JSON.stringify([tableName(child), next.removes || column]);
+      if (seen.has(place)) return false;
+      seen.add(place);
+      return visit(child, next);
+    });
+  return visit(model, change);
 }
 
 /** Everything that a cascade can reach is void. */

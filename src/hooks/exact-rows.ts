@@ -34,13 +34,14 @@ export class ExactRows {
 
   /** Chooses the level of the plugin's own transaction: the one with the fewest locks at which no row is missed. */
   async levelFor(plan: WritePlan, own: Transaction): Promise<Level> {
+    const needsGaps = plan.cascade?.needsGaps === true;
     // Primary keys are locked row by row at any level.
-    if (!byCondition(plan)) return 'as set';
+    if (!byCondition(plan) && !needsGaps) return 'as set';
     const { isolation, logsStatements } = await this.settings.over(own);
     // The user asked for it.
     if (isolation === 'serializable') return 'as set';
     const weak = isolation === 'weak';
-    if (!this.#isCounted(plan) || logsStatements) return weak ? 'repeatable read' : 'as set';
+    if (needsGaps || !this.#isCounted(plan) || logsStatements) return weak ? 'repeatable read' : 'as set';
     return weak ? 'as set' : 'read committed';
   }
 
@@ -57,11 +58,12 @@ export class ExactRows {
    *
    * Where no gaps are locked an UPDATE locks only the rows that match, a SELECT before it every row that it
    * passes: that could wait, or end in a deadlock, where the statement does not. So the table is void then.
-   * A DELETE locks what the SELECT locks.
+   * A DELETE locks what the SELECT locks. Nor can be told which rows follow, where that takes gap locks.
    */
   async runInUsers(plan: WritePlan, query: object, transaction: Transaction, root: Transaction, sending: Sending): Promise<Sent> {
     const isWeak = (): Promise<boolean> => this.settings.isWeak(root);
-    const inexact = byCondition(plan) && !(plan.deletes && this.#isCounted(plan)) && (await isWeak());
+    const needsGaps = plan.cascade?.needsGaps === true || (byCondition(plan) && !(plan.deletes && this.#isCounted(plan)));
+    const inexact = needsGaps && (await isWeak());
     if (!inexact) return this.#run(plan, query, transaction, 'scan', isWeak, sending);
     const joined = [...plan.models.flatMap(({ bound, readBefore: reads }) => (reads ? [bound] : [])), ...(plan.cascade?.reached ?? [])];
     return { result: await sending.run(), before: nothingRead, joined };

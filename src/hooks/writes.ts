@@ -7,7 +7,7 @@ import type { WideReason } from '../events.js';
 import { canonicalValues } from '../models/cached-model.js';
 import { columnsOf, isKeyColumn, type Column, type KeyColumn } from '../models/columns.js';
 import { ownValues } from '../models/hydrate.js';
-import { reachedBy, voidReached, type CascadePlan, type Change } from './cascades.js';
+import { needsGapLocks, reachedBy, voidReached, type CascadePlan, type Change } from './cascades.js';
 import { dependsOnAfter, dependsOnBefore, Effects, isKnown, storedValue, writtenValues, type SetAttributes } from './effects.js';
 
 /** The options of a statement, as Sequelize hands them to `beforeQuery`. */
@@ -370,7 +370,7 @@ function planCascade(
   const reached = reachedBy(registry, references, change);
   if (reached.length === 0) return undefined;
   const parents = rowLimit === 0 ? undefined : parentsOf(options, model, registry.ofTable(model)[0], rowLimit);
-  if (parents !== undefined) return { registry, model, ...parents, change, reached };
+  if (parents !== undefined) return { registry, model, ...parents, change, reached, needsGaps: needsGapLocks(registry, model, change) };
   voidReached({ reached }, effects);
   return undefined;
 }

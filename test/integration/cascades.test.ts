@@ -246,5 +246,42 @@ for (const name of backendNames) {
       assert.deepEqual(JSON.stringify(await cached.Pet.getOrNone({ id: 77 })), JSON.stringify(await models.Pet.findByPk(77)));
       assert.deepEqual(await fromCache(), await fromDatabase());
     });
+
+    if (name === 'mariadb') {
+      // An INSERT that refers to a unique column locks the entry of its index, which a lock on the row by its primary key leaves free.
+      const byCode: Readonly<Record<string, (transaction?: Transaction) => Promise<unknown>>> = {
+        'a DELETE by a condition': (t) => models.Owner.destroy({ where: { name: 'owner 1' }, ...inTransaction(t) }),
+        'a DELETE by the primary key': (t) => models.Owner.destroy({ where: { id: 1 }, ...inTransaction(t) }),
+        'an UPDATE of the unique column': (t) => models.Owner.update({ code: 'c9' }, { where: { id: 1 }, ...inTransaction(t) }),
+      };
+      const levels: Readonly<Record<string, (write: (transaction?: Transaction) => Promise<unknown>) => Promise<unknown>>> = {
+        'autocommitted': (write) => write(),
+        'in a transaction': (write) => models.sequelize.transaction(write),
+        'at READ COMMITTED': (write) => models.sequelize.transaction({ isolationLevel: 'READ COMMITTED' as never }, write),
+      };
+      for (const [what, write] of Object.entries(byCode)) {
+        for (const [how, run] of Object.entries(levels)) {
+          it(`${what}, ${how}: a child that refers to a unique column is not missed if it is inserted after our reads`, async () => {
+            await prime();
+            await models.Pet.destroy({ where: {} });
+            let inserting: Promise<unknown> | undefined;
+            const insert = async (): Promise<void> => {
+              await models.Badge.create({ id: 77, title: 'late', byCode: 'c1' });
+              await cached.Badge.getOrNone({ id: 77 });
+            };
+            models.sequelize.addHook('afterQuery', 'insert', async (_, query: unknown) => {
+              if (inserting !== undefined || !/FROM `Badges`.* FOR UPDATE/.test(String(Reflect.get(query as object, 'sql')))) return;
+              inserting = insert().catch(() => undefined);
+              // Long enough, where it has not to wait for the write.
+              await Promise.race([inserting, new Promise((resolve) => setTimeout(resolve, 1000))]);
+            });
+            await run(write);
+            models.sequelize.removeHook('afterQuery', 'insert');
+            await inserting;
+            assert.deepEqual(JSON.stringify(await cached.Badge.getOrNone({ id: 77 })), JSON.stringify(await models.Badge.findByPk(77)));
+          });
+        }
+      }
+    }
   });
 }
