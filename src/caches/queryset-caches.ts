@@ -38,10 +38,11 @@ export abstract class QuerysetCache<
   }
 
   /**
-   * Override it to cache any JSON value instead: ids, a sum, a grouped count. It may depend on rows
-   * of the model that have these key values, and on nothing else; use `this.queryset()` to read them.
+   * Override it to cache any JSON value instead: ids, a sum, a grouped count; or instances of the
+   * model, one or a list. It may depend on rows of the model that have these key values, and on nothing
+   * else; use `this.queryset()` to read them.
    */
-  getResult(keyValues: DefaultKeyValues<M, K>): Promise<M[] | JsonValue> | M[] | JsonValue {
+  getResult(keyValues: DefaultKeyValues<M, K>): Promise<M | M[] | JsonValue> | M | M[] | JsonValue {
     return this.queryset().findAll({ where: (contextOf(this)?.where ?? keyValues) as never });
   }
 
@@ -56,7 +57,7 @@ export abstract class QuerysetCache<
    *   return keys.map(({ user }) => sum(rows.filter(({ userId }) => userId === user)));
    * }
    */
-  getResults?(keyValues: readonly DefaultKeyValues<M, K>[]): Promise<readonly (M[] | JsonValue)[]> | readonly (M[] | JsonValue)[];
+  getResults?(keyValues: readonly DefaultKeyValues<M, K>[]): Promise<readonly (M | M[] | JsonValue)[]> | readonly (M | M[] | JsonValue)[];
 
   static {
     markFamily(QuerysetCache, 'queryset', 'getResult');

@@ -1,7 +1,7 @@
 /** Cache classes: their constructors, `resolve`, `getInstance`, and their place in `withCache`. */
 import { type CreationOptional, type ForeignKey, type InferAttributes, type InferCreationAttributes, Model, type NonAttribute } from 'sequelize';
 import type { CacheClass, CacheQuery, InvalidationResult, KeyValues, ModelCache } from '../support.js';
-import { type Equal, type Expect, expectType, InstanceCache, registerCache, withCache } from '../support.js';
+import { type Equal, type Expect, expectType, InstanceCache, QuerysetCache, registerCache, withCache } from '../support.js';
 import { Event, event, Participation, participation, post, User, user } from './models.js';
 
 // ---- Key fields not in the type: checked at run time ----
@@ -253,6 +253,86 @@ class WrongQueries extends InstanceCache<Avatar> {
     await this.queryset().create({});
     return null;
   }
+}
+
+// ---- Lists that compute something ----
+
+class AvatarsOfUser extends QuerysetCache<Avatar, ['user']> {
+  static model = Avatar;
+  static keyFields = ['user'] as const;
+  override getResult({ user }: { user: number }) {
+    return this.queryset().findAll({ where: { userId: user, primary: true } });
+  }
+}
+
+class AvatarOfUser extends QuerysetCache<Avatar, ['user']> {
+  static model = Avatar;
+  static keyFields = ['user'] as const;
+  override getResult({ user }: { user: number }) {
+    return this.queryset().findOne({ where: { userId: user, primary: true } });
+  }
+}
+
+class MapOfUser extends QuerysetCache<Avatar, ['user']> {
+  static model = Avatar;
+  static keyFields = ['user'] as const;
+  // @ts-expect-error JSON cannot hold a Map
+  override getResult() {
+    return new Map<string, number>();
+  }
+}
+
+class EventsOfUser extends QuerysetCache<Avatar, ['user']> {
+  static model = Avatar;
+  static keyFields = ['user'] as const;
+  // @ts-expect-error instances of another model
+  override getResult() {
+    return Event.findAll();
+  }
+}
+
+class NothingOfUser extends QuerysetCache<Avatar, ['user']> {
+  static model = Avatar;
+  static keyFields = ['user'] as const;
+  // @ts-expect-error undefined is no result
+  override getResult() {
+    return undefined;
+  }
+}
+
+class WrongMethod extends QuerysetCache<Avatar, ['user']> {
+  static model = Avatar;
+  static keyFields = ['user'] as const;
+  // @ts-expect-error the method of an InstanceCache
+  override getInstance() {
+    return null;
+  }
+}
+
+class WrongMethodOfOne extends InstanceCache<Avatar, ['user']> {
+  static model = Avatar;
+  static keyFields = ['user'] as const;
+  // @ts-expect-error the method of a QuerysetCache
+  override getResult() {
+    return 5;
+  }
+}
+
+/** A registered class may read through the cache of its model. */
+@registerCache
+class ThroughCache extends InstanceCache<Avatar, ['user']> {
+  static model = Avatar;
+  static keyFields = ['user'] as const;
+  override async getInstance({ user }: { user: number }) {
+    return Avatar.cache.get({ id: user });
+  }
+}
+
+export const lists = [ThroughCache, MapOfUser, EventsOfUser, NothingOfUser, WrongMethod, WrongMethodOfOne];
+
+export async function computed(): Promise<void> {
+  expectType<Avatar[]>()(await new AvatarsOfUser(7).resolve());
+  expectType<Avatar | null>()(await new AvatarOfUser(7).resolve());
 }
 
 // ---- In withCache ----
