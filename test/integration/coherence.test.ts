@@ -14,6 +14,7 @@ import {
   type InferCreationAttributes,
 } from 'sequelize';
 import { InstanceCache, registerCache, withCache, type FlashCache } from '../../src/index.js';
+import { beforeSending, type SentOptions } from '../support/before-sending.js';
 import { backendNames, memcachedStore, openBackend, type Backend } from '../support/backends.js';
 import { holdFirst } from '../support/observed-store.js';
 import { MemoryStore } from '../../src/stores/memory.js';
@@ -187,9 +188,7 @@ for (const name of backendNames) {
     it('a second writer that comes and goes does not unprotect the first', async () => {
       // Writer 1 has marked and is held before its statement; writer 2 marks, commits and releases.
       const pause = gate();
-      backend.sequelize.addHook('beforeQuery', 'test-hold', (options: { type?: string; instance?: Model }, query: object) => {
-        if (options.type === QueryTypes.UPDATE && options.instance === first) holdRun(query, () => pause.wait());
-      });
+      const endHold = beforeSending(backend.sequelize, ({ type, instance }) => type === QueryTypes.UPDATE && instance === first, () => pause.wait());
       const { id } = await Counter.create({ count: 1 });
       const first = await Counter.findByPk(id, { rejectOnEmpty: true });
       const second = await Counter.findByPk(id, { rejectOnEmpty: true });
@@ -201,7 +200,7 @@ for (const name of backendNames) {
       assert.equal((await cost(count)).sql, 1, 'the first writer is still in flight: nothing may be stored');
       pause.open();
       await writing;
-      backend.sequelize.removeHook('beforeQuery', 'test-hold');
+      endHold();
       assert.equal(await count(), 30);
       assert.equal((await cost(count)).sql, 0);
     });
@@ -475,11 +474,13 @@ for (const name of backendNames) {
       await Account.create({ name: 'late', city: 'Oslo', tenant: 1, slug: 'late', age: 1 });
       const late = async (): Promise<number | undefined> => (await Account.cache.getOrNone({ name: 'late' }))?.age;
       await late();
+      let endJoin = (): void => undefined;
       await sequelize.transaction({ isolationLevel: Transaction.ISOLATION_LEVELS.READ_COMMITTED }, async (transaction) => {
         // Our hook has read which rows are in Paris; before the statement runs, another one moves there.
         let joined = false;
-        sequelize.addHook('beforeQuery', 'test-join', async (options: { type?: string; transaction?: Transaction | null }) => {
-          if (joined || options.type !== QueryTypes.BULKUPDATE || options.transaction !== transaction) return;
+        const isBulk = ({ type, transaction: of }: SentOptions): boolean => type === QueryTypes.BULKUPDATE && of === transaction;
+        endJoin = beforeSending(sequelize, isBulk, async () => {
+          if (joined) return;
           joined = true;
           await Account.update({ city: 'Paris' }, { where: { name: 'late' } });
           await late();
@@ -487,7 +488,7 @@ for (const name of backendNames) {
         await Account.update({ age: 60 }, { where: { city: 'Paris' }, transaction });
         assert.ok(joined);
       });
-      sequelize.removeHook('beforeQuery', 'test-join');
+      endJoin();
       assert.equal((await Account.findOne({ where: { name: 'late' } }))?.age, 60);
       assert.equal(await late(), 60);
     });
@@ -528,15 +529,6 @@ async function otherProgram(backend: Backend): Promise<(sql: string) => Promise<
 }
 
 /** A place where the code under test waits until the test lets it go. */
-/** Holds a statement right before it is sent: behind every hook, this package's included. */
-function holdRun(query: object, hold: () => Promise<void>): void {
-  const run = Reflect.get(query, 'run') as (...args: readonly unknown[]) => Promise<unknown>;
-  Reflect.set(query, 'run', async (...args: readonly unknown[]) => {
-    await hold();
-    return run.apply(query, args);
-  });
-}
-
 function gate(): { readonly reached: Promise<void>; wait(): Promise<void>; open(): void } {
   let reach: () => void = () => undefined;
   let open: () => void = () => undefined;

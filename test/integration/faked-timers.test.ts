@@ -11,6 +11,7 @@ import { setupCache, StoreTimeoutError, StoreUnavailableError, withCache, type C
 import { MemcachedStore } from '../../src/stores/memcached.js';
 import { MemoryStore } from '../../src/stores/memory.js';
 import type { Store } from '../../src/stores/store.js';
+import { beforeSending } from '../support/before-sending.js';
 import { backendNames, memcachedStore, openBackend, type Backend } from '../support/backends.js';
 import { startMemcached, type MemcachedProcess } from '../support/memcached-process.js';
 import { ObservedStore } from '../support/observed-store.js';
@@ -128,9 +129,7 @@ for (const backendName of backendNames) {
           const user = await User.create({ name: 'x', team: 'a' });
           await inTime('get', cache.get({ id: user.id }));
           const hold = new Hold();
-          backend.sequelize.addHook('beforeQuery', 'hold', async ({ type }) => {
-            if (type === QueryTypes.UPDATE) await hold.here();
-          });
+          const endHold = beforeSending(backend.sequelize, ({ type }) => type === QueryTypes.UPDATE, () => hold.here());
           try {
             const write = user.update({ team: 'b' });
             await inTime('the statement', hold.reached);
@@ -142,7 +141,7 @@ for (const backendName of backendNames) {
             assert.equal((await inTime('get', cache.get({ id: user.id }))).team, 'b');
           } finally {
             hold.release();
-            backend.sequelize.removeHook('beforeQuery', 'hold');
+            endHold();
             await inTime('close', flash.close(1000));
           }
         });

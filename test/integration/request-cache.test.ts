@@ -12,6 +12,7 @@ import express from 'express';
 import createFastify from 'fastify';
 import { DataTypes, literal, Model, type CreationOptional, type InferAttributes, type InferCreationAttributes } from 'sequelize';
 import { fastifyRequestCache, InstanceCache, requestCache, withCache, withRequestCache } from '../../src/index.js';
+import { beforeSending } from '../support/before-sending.js';
 import { backendNames, openBackend, type Backend } from '../support/backends.js';
 import { holdFirst, type Operation } from '../support/observed-store.js';
 import { Hold } from '../support/statements.js';
@@ -393,16 +394,13 @@ for (const backendName of backendNames) {
           await withRequestCache(async () => {
             await Page.cache.get({ id: page.id });
             const hold = new Hold();
-            // After the cache's own hook, before the statement is sent.
-            backend.sequelize.addHook('beforeQuery', 'hold', async (options) => {
-              if (isHeld(options)) await hold.here();
-            });
+            const endHold = beforeSending(backend.sequelize, (options) => isHeld(options as Statement), () => hold.here());
             const writing = write();
             try {
               await hold.reached;
               await costsSomething(() => Page.cache.get({ id: page.id }));
             } finally {
-              backend.sequelize.removeHook('beforeQuery', 'hold');
+              endHold();
               hold.release();
               await writing;
             }

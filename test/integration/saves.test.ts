@@ -4,6 +4,7 @@ import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { DataTypes, Model, QueryTypes, type CreationOptional, type InferAttributes, type InferCreationAttributes } from 'sequelize';
 import { InvalidationFailedError, withCache } from '../../src/index.js';
 import { classify } from '../../src/entries/envelope.js';
+import { beforeSending } from '../support/before-sending.js';
 import { openBackend, type Backend } from '../support/backends.js';
 import { holdFirst } from '../support/observed-store.js';
 
@@ -44,8 +45,10 @@ describe('saves', () => {
     backend.reset();
   });
 
+  const ends: (() => void)[] = [];
   afterEach(() => {
-    for (const hook of ['beforeUpdate', 'afterUpdate', 'beforeQuery'] as const) backend.sequelize.removeHook(hook, 'test');
+    for (const end of ends.splice(0)) end();
+    for (const hook of ['beforeUpdate', 'afterUpdate'] as const) backend.sequelize.removeHook(hook, 'test');
   });
 
   const state = async (): Promise<string> => {
@@ -61,9 +64,7 @@ describe('saves', () => {
 
   it('the marker stands before the statement is sent, and is gone when the save has resolved', async () => {
     const during: string[] = [];
-    backend.sequelize.addHook('beforeQuery', 'test', async (options: { type?: string }) => {
-      if (options.type === QueryTypes.UPDATE) during.push(await state());
-    });
+    ends.push(beforeSending(backend.sequelize, ({ type }) => type === QueryTypes.UPDATE, async () => during.push(await state())));
     await coin.update({ worth: 2 });
     assert.deepEqual(during, ['marker']);
     assert.equal(await state(), 'absent');
@@ -73,9 +74,11 @@ describe('saves', () => {
   it('the statement waits for the marker', async () => {
     const held = holdFirst(backend.store, (operation, key) => operation === 'get' && key === Coin.cache.getKey({ id: 1 }));
     let sent = false;
-    backend.sequelize.addHook('beforeQuery', 'test', (options: { type?: string }) => {
-      sent ||= options.type === QueryTypes.UPDATE;
-    });
+    ends.push(
+      beforeSending(backend.sequelize, ({ type }) => type === QueryTypes.UPDATE, () => {
+        sent = true;
+      }),
+    );
     const saving = coin.update({ worth: 3 });
     await held.reached;
     await new Promise((resolve) => setImmediate(resolve));

@@ -2,6 +2,7 @@
 import { DataTypes, Model, QueryTypes, Sequelize, type CreationOptional, type InferAttributes, type InferCreationAttributes } from 'sequelize';
 import { setupCache, withCache } from '../../src/index.js';
 import { MemcachedStore } from '../../src/stores/memcached.js';
+import { beforeSending } from './before-sending.js';
 import { ObservedStore } from './observed-store.js';
 
 /** What a worker can be told to do. */
@@ -77,9 +78,7 @@ function work({ url, memcached, prefix, writeLease }: Place): void {
         return null;
       case 'hang':
         if (order.at === 'marked') {
-          sequelize.addHook('beforeQuery', async (options: { type?: string }) => {
-            if (options.type === QueryTypes.UPDATE) await hang();
-          });
+          beforeSending(sequelize, ({ type }) => type === QueryTypes.UPDATE, hang);
         } else {
           store.intercept((operation, key) => (operation === 'delete' && key.includes(':e:') ? hang() : undefined));
         }
