@@ -146,7 +146,7 @@ const globals: Readonly<Record<string, { readonly options: Options; readonly pas
   'query: logging, benchmark': { options: { query: { logging: false, benchmark: true } }, passedThrough: false },
   'query: empty': { options: { query: {} }, passedThrough: false },
   'define: underscored, paranoid': { options: { define: { underscored: true, paranoid: true, timestamps: true } }, passedThrough: false },
-  'define: a default scope': { options: { define: { defaultScope: { where: { name: 'a' } } } }, passedThrough: false },
+  'define: a default scope': { options: { define: { defaultScope: { where: { name: 'a' } } } }, passedThrough: true },
   'define: rejectOnEmpty': { options: { define: { rejectOnEmpty: true } as never }, passedThrough: false },
   'define: raw': { options: { define: { raw: true } as never }, passedThrough: false },
   'define: freezeTableName, charset': { options: { define: { freezeTableName: true, charset: 'utf8mb4' } }, passedThrough: false },

@@ -39,9 +39,9 @@ it('keys and entries have the form of version 1', async () => {
   assert.deepEqual(
     [row, index, none].map((value) => [value.slice(0, 12), value.slice(23)]),
     [
-      ['VtR4cpGltoHY', '[0,[7,"Café 1",86400123,["b","aGk="],true,["j",{"a":[1,null]}]]]'],
-      ['V20jqq-7DiAl', '[["Café 1"],["7"],["Café 1"]]'],
-      ['V20jqq-7DiAl', '[["none"]]'],
+      ['VAQow1-qJ6Ot', '[0,[7,"Café 1",86400123,["b","aGk="],true,["j",{"a":[1,null]}]]]'],
+      ['V3yUzruIDHFf', '[["Café 1"],["7"],["Café 1"]]'],
+      ['V3yUzruIDHFf', '[["none"]]'],
     ],
   );
   await cache.close();
