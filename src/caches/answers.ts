@@ -121,6 +121,7 @@ function ownAnswer(
   const many = manyMethods[method];
   const hasMany = typeof Reflect.get(cacheClass.prototype as object, many) === 'function';
   return {
+    isOwn: true,
     compute: async (values, transaction) => checked(await run(method, [values], ([only]) => only, transaction)),
     computeMany: hasMany ? async (asks) => (await ownAnswers(`${cacheClass.name}.${many}`, asks, () => run(many, asks, (given) => given))).map(checked) : undefined,
   };

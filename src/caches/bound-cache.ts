@@ -269,6 +269,8 @@ export interface Computing {
   readonly compute: Compute;
   /** Left out where each takes a statement of its own. */
   readonly computeMany?: ComputeMany | undefined;
+  /** They are computed by a method of the program. */
+  readonly isOwn?: true;
 }
 
 /** Which rows a list has beside those with other key values, and in which order. */
@@ -343,6 +345,8 @@ export class ResultCache extends Bound {
   readonly computeMany: ComputeMany | undefined;
   readonly rejectsNull: boolean;
   readonly isFind: boolean;
+  /** The answers are computed by a method of the program. */
+  readonly isOwn: boolean;
   readonly #shape: ResultShape;
   readonly #stem: string;
   readonly #lastStem: string;
@@ -355,6 +359,7 @@ export class ResultCache extends Bound {
     this.watched = shape.watched;
     this.rejectsNull = shape.rejectsNull;
     this.isFind = shape.isFind;
+    this.isOwn = shape.isOwn === true;
     this.#stem = keys.stem('result', declaration.name);
     this.#lastStem = keys.stem('last', declaration.name);
     this.fingerprint = fingerprintOf([

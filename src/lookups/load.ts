@@ -25,6 +25,8 @@ export interface Flight {
   /** The load that this one took the place of, because a write came between; it runs still. */
   readonly older: Flight | undefined;
   isOver: boolean;
+  /** It waits for its turn to run code of the program. */
+  isQueued: boolean;
   readonly outcome: Promise<Outcome>;
   settle(outcome: Outcome): void;
 }

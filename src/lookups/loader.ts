@@ -6,6 +6,7 @@
  * share a load that is already running here (a *flight*). A flight is shared only with a reader
  * whose own look shows that no write was finished since the flight's query began.
  */
+import { atMost } from '../at-most.js';
 import { monotonic, nextTick, setTimeout } from '../clock.js';
 import type { BoundCache, SimpleCache } from '../caches/bound-cache.js';
 import type { Look, Sight } from '../coherence/affected.js';
@@ -21,7 +22,9 @@ import { answersOf, loadsMany, partsOf } from './groups.js';
 import { createListHints, Hints, type Hint, type ListHint, type ListHints } from './hints.js';
 import { Judge, type Verdict } from './judge.js';
 import { isFilledByLease, Leases, noneTried, type Tried } from './leases.js';
+import { Statement } from './statement.js';
 import { joined, noteBypass, witnessOf, type AnsweredLoad, type Flight, type LeasedLoad, type Load, type Outcome, type Sent } from './load.js';
+import { inOwnCode, isInOwnCode, runsOwnCode } from './own-code.js';
 import { Renewal } from './renewal.js';
 import {
   definedOf,
@@ -53,6 +56,8 @@ export class Loader {
   readonly #gate: Gate;
   /** Statements that hold leases: those that run, and some that are about to. */
   readonly #admission: Gate;
+  /** Code of the program inside loads. It is entered before the other gates, and they are free while the code runs. */
+  readonly #ownCode: Gate;
   #queue = new Queue();
 
   constructor(coherence: Coherence, options: ResolvedOptions) {
@@ -65,14 +70,21 @@ export class Loader {
     this.#admission = new Gate(options.maxConcurrentLoads * waitingPerLoad);
     this.#filler = new Filler(coherence, this.#leases, this.#hints, this.#listHints, options.writeLease);
     this.#gate = new Gate(options.maxConcurrentLoads);
+    this.#ownCode = new Gate(options.maxConcurrentLoads);
   }
 
   /** The row (or custom result) with these key values. Rejects only with the database's errors. */
   load(cache: BoundCache, values: readonly Canonical[], mode: Mode, page?: Page): Promise<Answer> {
     const now = mode === 'refresh' || page !== undefined ? undefined : this.#answerNow(cache, values, mode);
     if (now !== undefined) return Promise.resolve(now.answer);
+    return this.#lookUp(cache, values, { mode, page, isNested: isInOwnCode() });
+  }
+
+  #lookUp(cache: BoundCache, values: readonly Canonical[], { mode, page, isNested }: Asked): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      this.#enqueue(new Lookup(cache, values, mode, { resolve, reject }, page));
+      const lookup = new Lookup(cache, values, mode, { resolve, reject }, page);
+      lookup.isNested = isNested;
+      this.#enqueue(lookup);
     });
   }
 
@@ -324,11 +336,11 @@ export class Loader {
           continue;
         }
       }
-      if (flight !== undefined) {
+      if (flight !== undefined && !lookup.isAlone) {
         joins.push(this.#join(miss, flight));
         continue;
       }
-      const load = this.#prepare(miss, now);
+      const load = this.#prepare(miss, now, flight);
       if (load === undefined) waiting.push(lookup);
       else loads.push(load);
     }
@@ -367,7 +379,7 @@ export class Loader {
     const outcome = new Promise<Outcome>((resolve) => {
       settle = resolve;
     });
-    const flight: Flight = { asked: undefined, older, isOver: false, outcome, settle };
+    const flight: Flight = { asked: undefined, older, isOver: false, isQueued: false, outcome, settle };
     this.#flights.set(lookup.id, flight);
     return {
       lookup,
@@ -418,6 +430,11 @@ export class Loader {
         return;
       }
     }
+    if (lookup.isNested && !(await this.#canWait(lookup, flight))) {
+      lookup.isAlone = true;
+      this.#again(lookup);
+      return;
+    }
     const outcome = await flight.outcome;
     if (freshness !== 'fresh' || outcome.state === 'void') {
       this.#again(lookup);
@@ -428,6 +445,17 @@ export class Loader {
       return;
     }
     await this.#give(lookup, outcome, false);
+  }
+
+  /**
+   * Waits for a load on behalf of code of the program inside another load, no longer than for another
+   * process's fill: the one load may wait for the other, when both were made of several lookups.
+   */
+  async #canWait({ cache }: Lookup, flight: Flight): Promise<boolean> {
+    if (flight.isQueued) return false;
+    if (runsOwnCode(cache)) await atMost(this.#options.leaseWait, flight.outcome);
+    else await flight.outcome;
+    return flight.isOver;
   }
 
   /** What a look says about a running load. The rule is P1: a read sees every write that was acknowledged before it. */
@@ -470,21 +498,28 @@ export class Loader {
       else if (group === undefined) groups.set(cache, [load]);
       else group.push(load);
     }
-    const atOnce: Load[][] = [];
-    const later: Load[][] = [];
-    for (const statement of [...groups.values(), ...single]) {
-      (this.#admission.tryEnter(this.#weightOf(statement)) ? atOnce : later).push(statement);
+    const atOnce: Statement[] = [];
+    const later: Statement[] = [];
+    for (const together of [...groups.values(), ...single]) {
+      const statement = this.#statementOf(together);
+      (statement.tryEnter() ? atOnce : later).push(statement);
     }
     // Nobody waits in the queue with a lease.
-    const unused = new Map(later.flat().flatMap(({ target }) => (tried.leases.has(target) ? [[target, tried.leases.get(target) as string]] : [])));
+    const unused = new Map(later.flatMap(({ loads }) => loads).flatMap(({ target }) => (tried.leases.has(target) ? [[target, tried.leases.get(target) as string]] : [])));
     if (unused.size > 0) void this.#coherence.inBackground(this.#coherence.leases.abandon(unused, tried.look));
     await Promise.all([
       this.#start(atOnce, tried, false),
       ...later.map(async (statement) => {
-        await this.#admission.enter(this.#weightOf(statement));
+        await statement.enter();
         await this.#start([statement], noneTried, true);
       }),
     ]);
+  }
+
+  #statementOf(loads: readonly Load[]): Statement {
+    const isOwn = runsOwnCode((loads[0] as Load).lookup.cache);
+    const turn = isOwn && !loads.some(({ lookup }) => lookup.isNested) ? this.#ownCode : undefined;
+    return new Statement(loads, { isOwn, turn, admission: this.#admission, weight: this.#weightOf(loads), parts: this.#options.maxConcurrentLoads });
   }
 
   /** How much of the admission a statement takes: many leases at once leave the store no room for others. */
@@ -493,51 +528,46 @@ export class Loader {
   }
 
   /** Runs statements that were admitted, under leases that are placed together. */
-  async #start(statements: readonly (readonly Load[])[], tried: Tried, waited: boolean): Promise<void> {
+  async #start(statements: readonly Statement[], tried: Tried, waited: boolean): Promise<void> {
     if (statements.length === 0) return;
-    const acquiring = this.#leases.acquire(statements.flat(), tried, waited);
+    const acquiring = this.#leases.acquire(statements.flatMap(({ loads }) => loads), tried, waited);
     await Promise.all(
       statements.map(async (statement) => {
-        let isAdmitted = true;
-        const leave = (): void => {
-          if (isAdmitted) this.#admission.leave(this.#weightOf(statement));
-          isAdmitted = false;
-        };
         try {
           const acquired = await acquiring;
-          const ready = statement.flatMap((load) => acquired.get(load) ?? []);
+          const ready = statement.loads.flatMap((load) => acquired.get(load) ?? []);
           // Not earlier: they would meet leases of their own, and wait for them.
-          for (const load of statement) {
+          for (const load of statement.loads) {
             if (acquired.has(load)) continue;
             this.#end(load, { state: 'void' });
             this.#again(load.lookup);
           }
-          if (ready.length > 0) await this.#ask(ready, leave);
+          if (ready.length > 0) await this.#ask(ready, statement);
         } catch (error) {
           // Nobody may be left waiting, whatever went wrong.
-          this.#fail(statement, error);
+          this.#fail(statement.loads, error);
         } finally {
-          leave();
+          statement.end();
         }
       }),
     );
   }
 
   /** Asks the database, stores what it answers and hands it out. */
-  async #ask(loads: readonly LeasedLoad[], leave: () => void): Promise<void> {
+  async #ask(loads: readonly LeasedLoad[], statement: Statement): Promise<void> {
     const { cache } = (loads[0] as LeasedLoad).lookup;
     const leases = new Map(loads.flatMap(({ target, lease }) => (lease === undefined ? [] : [[target, lease] as const])));
     const renewal = new Renewal(this.#coherence.leases, leases);
     let answered: readonly AnsweredLoad[];
     let sent: Sent;
     try {
-      answered = await this.#answersOf(cache, loads, renewal);
+      answered = await this.#answersOf(loads, renewal, statement);
       sent = await this.#store(cache, answered);
     } catch (error) {
       await renewal.stop();
       const parts = partsOf(loads, error);
       // Under the same leases, whose tokens have to be looked at again.
-      if (parts.length > 1) await Promise.all(parts.map((part) => this.#ask(part.map((load) => ({ ...load, placed: undefined })), leave)));
+      if (parts.length > 1) await Promise.all(parts.map((part) => this.#ask(part.map((load) => ({ ...load, placed: undefined })), statement)));
       else {
         this.#fail(loads, error);
         await this.#coherence.leases.abandon(leases);
@@ -549,8 +579,13 @@ export class Loader {
     const stored = this.#coherence.inBackground(sent.stored);
     if (sent.rest.length > 0) {
       // These are loads of their own, and wait to be admitted.
-      leave();
-      await this.#readRows(cache, sent.rest);
+      statement.leave();
+      await this.#readRows(cache, sent.rest, loads.some(({ lookup }) => lookup.isNested));
+    }
+    if (statement.isOwn) {
+      // A copy may have to be computed again.
+      if (loads.length > manyLeases) await stored;
+      statement.leave();
     }
     // What the answers were stored with has been sent, and whoever looks next sends after it: nobody waits for how it ends.
     await Promise.all(answered.map((load) => this.#hand(cache, load)));
@@ -561,18 +596,20 @@ export class Loader {
    * The database's answers, and meanwhile a look at the leases that were not seen when they were placed
    * and are filled without another look.
    */
-  async #answersOf(cache: BoundCache, loads: readonly LeasedLoad[], renewal: Renewal): Promise<readonly AnsweredLoad[]> {
+  async #answersOf(loads: readonly LeasedLoad[], renewal: Renewal, statement: Statement): Promise<readonly AnsweredLoad[]> {
+    const { cache } = (loads[0] as LeasedLoad).lookup;
     const began = monotonic();
     const seesLease = isFilledByLease(cache);
     // Of one statement's leases, some may have been placed with the look, and others after it.
     const unplaced = seesLease ? loads.filter(({ lease, placed }) => lease !== undefined && placed === undefined) : [];
     const looking = unplaced.length === 0 ? undefined : this.#coherence.look(unplaced.map(({ target }) => target));
     let since = began;
-    const found = await this.#gate.pass(() => {
+    const ask = (): Promise<readonly unknown[]> => {
       since = monotonic();
       for (const load of loads) load.flight.asked = { witness: witnessOf(load) };
       return answersOf(cache, loads.map(({ lookup }) => lookup.values));
-    });
+    };
+    const found = await (statement.isOwn ? statement.outside(() => inOwnCode(ask)) : this.#gate.pass(ask));
     publish('load', () => ({ cache: cache.name, lookups: loads.length, milliseconds: monotonic() - began }));
     await renewal.catchUp();
     const look = await looking;
@@ -606,9 +643,9 @@ export class Loader {
   }
 
   /** Reads rows by primary key, so that they are stored under leases that were there before. Never rejects. */
-  async #readRows({ rows }: BoundCache, primaryKeys: readonly (readonly Canonical[])[]): Promise<void> {
+  async #readRows({ rows }: BoundCache, primaryKeys: readonly (readonly Canonical[])[], isNested: boolean): Promise<void> {
     if (rows === undefined) return;
-    await Promise.allSettled(primaryKeys.map((primaryKey) => this.load(rows, rows.valuesOfPrimaryKey(primaryKey), 'read')));
+    await Promise.allSettled(primaryKeys.map((primaryKey) => this.#lookUp(rows, rows.valuesOfPrimaryKey(primaryKey), { mode: 'read', page: undefined, isNested })));
   }
 
   async #hand(cache: BoundCache, load: AnsweredLoad): Promise<void> {
@@ -623,7 +660,7 @@ export class Loader {
       copy: async () => {
         if (cells !== undefined) return cache.present(cache.decode(text === undefined ? cells : JSON.parse(text)));
         // It cannot be copied exactly: ask again.
-        const [copied] = await answersOf(cache, [load.lookup.values]);
+        const [copied] = await inOwnCode(() => answersOf(cache, [load.lookup.values]));
         return cache.conceal(copied ?? null);
       },
     };
@@ -659,6 +696,13 @@ function encoded({ lookup }: Load, answer: unknown): Pick<AnsweredLoad, 'answer'
 /** What the value would begin with that a lookup is loaded for. */
 const headOf = (cache: BoundCache, hint: Hint | undefined, stamps: readonly Seen[]): string =>
   valueHead(hint === undefined ? cache.fingerprint : cache.model.fingerprint, joined(hint === undefined ? stamps : stamps.slice(0, 1)) ?? '');
+
+/** How a lookup is asked for. */
+interface Asked {
+  readonly mode: Mode;
+  readonly page: Page | undefined;
+  readonly isNested: boolean;
+}
 
 interface Miss {
   readonly lookup: Lookup;

@@ -70,6 +70,10 @@ export class Lookup {
   tells = true;
   /** It was counted as a miss. */
   counted = false;
+  /** Code of the program inside a load waits for it. */
+  isNested = false;
+  /** Shares no load: the one that runs may wait for this lookup. */
+  isAlone = false;
   /** How often its lease could not be placed. */
   attempts = 0;
   #key: string | undefined;
@@ -116,8 +120,13 @@ export class Queue {
   /** Adds it, or its waiters to the one that is there. */
   add(lookup: Lookup): void {
     const same = this.#placed(lookup);
-    if (same === lookup) this.lookups.push(lookup);
-    else same.waiters.push(...lookup.waiters);
+    if (same === lookup) {
+      this.lookups.push(lookup);
+      return;
+    }
+    same.waiters.push(...lookup.waiters);
+    same.isNested ||= lookup.isNested;
+    same.isAlone ||= lookup.isAlone;
   }
 
   /** The lookup in this one's place: itself, if the place was free. */
