@@ -542,7 +542,7 @@ describe('a replica that lags', () => {
     const table = `${primary}.${tableOf(Post)}`;
     await admin.query(`UPDATE ${table} SET name = 'bob' WHERE id = 1`);
     await admin.query(`UPDATE ${table} SET name = 'bill' WHERE id = 3`);
-    await fromPrimary(() => Post.cache.invalidate({ name: 'bill' }), undefined);
+    await fromPrimary(() => Post.cache.invalidate({ name: 'bill' }), { delivered: true });
     await fromPrimary(namesOf, ['bob', 'bill']);
   });
 });

@@ -18,7 +18,7 @@ export function beforeSending(sequelize: Sequelize, isMeant: (options: SentOptio
     const run = Reflect.get(query, 'run') as (...args: readonly unknown[]) => Promise<unknown>;
     Reflect.set(query, 'run', async (...args: readonly unknown[]) => {
       await act();
-      return run.apply(query, args);
+      return run.apply(query, [...args]);
     });
   };
   sequelize.addHook('beforeQuery', hook);
