@@ -282,6 +282,7 @@ export class Statements {
     const { effects } = plan;
     const connection = connectionOf(query);
     const { write } = await this.#begin(options.instance);
+    noteWrite(this.#registry);
     const mark = async (): Promise<void> => {
       await write.mark(effects.affected);
       noteWrite(this.#registry);

@@ -161,11 +161,15 @@ async function fill({ models }: World, sequelize: Backend['sequelize'], random: 
   }
 }
 
-/** An instance as plain values, with lists in the order of the primary key where `sorted`. */
+/**
+ * An instance as plain values, with lists in the order of the primary key where `sorted`. Rows that were
+ * loaded without their primary key are put into one order on both sides.
+ */
 function told(found: Row | null, sorted: boolean): unknown {
   const plain = (value: unknown): unknown => {
     if (Array.isArray(value)) {
       const rows = value.map(plain) as Values[];
+      if (rows.some(({ id }) => id === undefined)) return rows.sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1));
       return sorted ? rows.sort((a, b) => ((a.id as number) < (b.id as number) ? -1 : 1)) : rows;
     }
     if (typeof value !== 'object' || value === null || value instanceof Date) return value;
