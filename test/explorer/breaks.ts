@@ -96,11 +96,8 @@ export const breaks: readonly Break[] = [
       },
       {
         file: 'models/finder.js',
-        replace: `return model.findOne({
-        ...exports.readOptions,`,
-        by: `return model.findOne({
-        ...exports.readOptions,
-        transaction: model.sequelize.readsIn ?? null,`,
+        replace: `return [await findFirst(cached, question, only, exports.readOptions)];`,
+        by: `return [await findFirst(cached, question, only, { ...exports.readOptions, transaction: cached.model.sequelize.readsIn ?? null })];`,
       },
     ],
     scenario: { ...oneWriter, processes: [[['rolled back: save 1, read 1']], [['read 1']]] },

@@ -329,7 +329,8 @@ describe('a database that fails', () => {
               : assert.rejects(insert(stack), UniqueConstraintError),
           ),
         );
-        assert.equal(met, 2);
+        // Outside of a transaction of the program's, a statement that failed is undone as a whole: nothing is read after it.
+        assert.equal(met, inTransaction ? 2 : 0);
         assert.deepEqual(outcomes.map((outcome) => (outcome.status === 'rejected' ? String(outcome.reason) : 'right')), ['right', 'right']);
         assert.deepEqual(errors, []);
         await assertCached();
