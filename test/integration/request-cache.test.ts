@@ -394,7 +394,7 @@ for (const backendName of backendNames) {
           await withRequestCache(async () => {
             await Page.cache.get({ id: page.id });
             const hold = new Hold();
-            const endHold = beforeSending(backend.sequelize, (options) => isHeld(options as Statement), () => hold.here());
+            const endHold = beforeSending(backend.sequelize, (options) => isHeld(options), () => hold.here());
             const writing = write();
             try {
               await hold.reached;
