@@ -10,7 +10,6 @@ const after = 3;
 const custom = 3;
 /** And the values after. */
 const moved = 4;
-/** All that refers to a user. */
 
 describePaths('instance', (path) => {
   path('create', {}, async ({ models: { Item }, primed }) => {
