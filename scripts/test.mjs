@@ -52,7 +52,8 @@ await main(async () => {
  * @param {import('./suites.mjs').Size} size
  */
 function isOfSize(file, size) {
-  return size !== 'everyday' || suitesOf(file).some(({ everyday }) => everyday === true);
+  if (size === 'full') return true;
+  return suitesOf(file).some(({ everyday, pending }) => (size === 'everyday' ? everyday === true : pending === undefined));
 }
 
 /** @param {string[]} args */

@@ -5,6 +5,8 @@ import { describePaths } from './write-paths.js';
 /** A transaction of the statement's own, to read the rows before it, or before and after it. */
 const before = 3;
 const both = 4;
+/** SET TRANSACTION, before a write by a condition. */
+const level = 1;
 
 const found = { rejectOnEmpty: true } as const;
 
@@ -141,12 +143,12 @@ describePaths('sequelize.query', (path) => {
 });
 
 describePaths('scopes', (path) => {
-  path('unscoped().update', { extra: both }, async ({ models: { Article }, primed }) => {
+  path('unscoped().update', { extra: level + both }, async ({ models: { Article }, primed }) => {
     await primed();
     await Article.unscoped().update({ title: 'n' }, { where: { state: 'draft' } });
   });
 
-  path('scope(): the condition is merged', { extra: both }, async ({ models: { Item }, primed }) => {
+  path('scope(): the condition is merged', { extra: level + both }, async ({ models: { Item }, primed }) => {
     Item.addScope('red', { where: { color: 'red' } }, { override: true });
     await primed();
     await Item.scope('red').update({ bin: 'q' }, { where: { aisle: 1 } });
@@ -161,7 +163,7 @@ describePaths('scopes', (path) => {
     await two!.destroy();
   });
 
-  path('scope().destroy', { extra: before }, async ({ models: { Item }, primed }) => {
+  path('scope().destroy', { extra: level + before }, async ({ models: { Item }, primed }) => {
     Item.addScope('red', { where: { color: 'red' } }, { override: true });
     await primed();
     await Item.scope('red').destroy({ where: { aisle: 1 } });
