@@ -59,6 +59,12 @@ const columns = (random: Random, textIds: boolean): ModelAttributes => ({
   note: DataTypes.STRING(10),
 });
 
+/** Whether the default scope of a model leaves its primary key out. */
+function hidesKey({ options }: Rows): boolean {
+  const attributes = options.defaultScope?.attributes;
+  return Array.isArray(attributes) && !attributes.includes('id');
+}
+
 /** Defines three models that are associated at random, and caches of what they include. */
 function worldOf(backend: Backend, random: Random, number: number): World {
   const { sequelize } = backend;
@@ -102,17 +108,23 @@ function worldOf(backend: Backend, random: Random, number: number): World {
   associate(B, C, 'leaf');
   associate(B, A, 'back');
   associate(C, B, 'up');
+  /** Of many rows without their primary key Sequelize keeps the one that the database happens to send first. */
+  const isDefinite = (model: Rows, name: string): boolean => {
+    const { isMultiAssociation, target } = model.associations[name] as unknown as { readonly isMultiAssociation: boolean; readonly target: Rows };
+    return !/world/i.test(name) && !(isMultiAssociation && hidesKey(target));
+  };
   const itemsOf = (model: Rows, depth: number): Item[] => {
-    const names = Object.keys(model.associations).filter((name) => !/world/i.test(name));
+    const names = Object.keys(model.associations).filter((name) => isDefinite(model, name));
+    if (names.length === 0) return [];
     const chosen = names.filter(() => random.once(2)).slice(0, depth === 1 ? 3 : 2);
     return (chosen.length === 0 ? [random.pick(names)] : chosen).map((association) => {
       const target = (model.associations[association] as { readonly target: Rows }).target;
       // Nothing leads on from a row without its primary key.
-      const hidden = Array.isArray(target.options.defaultScope?.attributes) && !target.options.defaultScope.attributes.includes('id');
-      return { association, ...(depth < 3 && !hidden && random.once(2) ? { include: itemsOf(target, depth + 1) } : {}) };
+      const inner = depth < 3 && !hidesKey(target) && random.once(2) ? itemsOf(target, depth + 1) : [];
+      return { association, ...(inner.length > 0 ? { include: inner } : {}) };
     });
   };
-  const pages = random.list(pagesOfWorld, () => ({ key: random.weighted([[3, 'id'], [2, 'code'], [2, 'group']] as const), include: itemsOf(A, 1) })).map(({ key, include }, at): Page => {
+  const pages = random.list(pagesOfWorld, () => ({ key: random.weighted([[3, 'id'], [2, 'code'], [2, 'group']] as const), include: itemsOf(A, 1) })).filter(({ include }) => include.length > 0).map(({ key, include }, at): Page => {
     const Cache = class extends InstanceCache<Row> {
       static model = A;
       static keyFields = [key];
@@ -162,14 +174,12 @@ async function fill({ models }: World, sequelize: Backend['sequelize'], random: 
 }
 
 /**
- * An instance as plain values, with lists in the order of the primary key where `sorted`. Rows that were
- * loaded without their primary key are put into one order on both sides.
+ * An instance as plain values, with lists in the order of the primary key where `sorted`.
  */
 function told(found: Row | null, sorted: boolean): unknown {
   const plain = (value: unknown): unknown => {
     if (Array.isArray(value)) {
       const rows = value.map(plain) as Values[];
-      if (rows.some(({ id }) => id === undefined)) return rows.sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1));
       return sorted ? rows.sort((a, b) => ((a.id as number) < (b.id as number) ? -1 : 1)) : rows;
     }
     if (typeof value !== 'object' || value === null || value instanceof Date) return value;
@@ -227,7 +237,7 @@ for (const backendName of backendNames) {
           }
         }
       }
-      const classes = worlds * pagesOfWorld;
+      const classes = all.reduce((sum, { pages }) => sum + pages.length, 0);
       assert.ok(compared > classes * 9, `only ${String(compared)} answers were compared`);
       // A cache that passed everything through would be right as well.
       assert.ok(passedThrough.size < classes / 2, `${String(passedThrough.size)} of ${String(classes)} classes were passed through`);

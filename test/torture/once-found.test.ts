@@ -108,19 +108,24 @@ describe('found by thinking about it', () => {
     const { port, database, username, password } = backend.sequelize.config as unknown as Readonly<Record<string, string>>;
     const proxy = await startTcpProxy(Number(port));
     t.after(() => proxy.close());
-    const cut = new Sequelize(database ?? '', username ?? '', password, { dialect: 'mysql', host: '127.0.0.1', port: proxy.port, logging: false });
-    t.after(() => cut.close());
+    // Two instances at one address, as two processes have them.
+    const connect = (): Sequelize => {
+      const sequelize = new Sequelize(database ?? '', username ?? '', password, { dialect: 'mysql', host: '127.0.0.1', port: proxy.port, logging: false });
+      t.after(() => sequelize.close());
+      return sequelize;
+    };
+    const [reader, cut] = [connect(), connect()];
     const define = (sequelize: Sequelize): ModelStatic<Model> => {
       const model = sequelize.define('Row', { count: DataTypes.INTEGER }, { timestamps: false });
       withCache(model, { keys: ['id'] });
       return model;
     };
-    const Row = define(backend.sequelize);
+    const Row = define(reader);
     const CutRow = define(cut);
-    await backend.sequelize.sync();
+    await reader.sync();
     await Row.create({ count: 1 });
     const options = { store: backend.store, prefix: 'cut', alias: 'cut', writeLease: 2 };
-    setupCache(backend.sequelize, options);
+    setupCache(reader, options);
     setupCache(cut, options);
     const read = async (): Promise<unknown> => (await cacheOf(Row).getOrNone({ id: 1 }))?.get('count');
 
