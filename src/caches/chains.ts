@@ -6,7 +6,7 @@ import type { FindOptions, Includeable, Model, ModelStatic } from 'sequelize';
 import type { Canonical } from '../entries/key-types.js';
 import { keyOf, type KeySpace } from '../entries/keys.js';
 import { bucketsOf, type CachedModel } from '../models/cached-model.js';
-import { firstSelect, readOptions, whereOf } from '../models/finder.js';
+import { asInstances, firstSelect, readOptions, whereOf } from '../models/finder.js';
 import { ownValues } from '../models/hydrate.js';
 import { orderOf } from '../models/order.js';
 import type { KeyColumn } from '../models/columns.js';
@@ -140,13 +140,15 @@ export class IncludingCache extends ChainCache {
     if (values.includes(null) && requires(inclusions)) return this.query(values, readOptions);
     const row = await nested(found as Model, inclusions, this.caches, ask);
     if (row === undefined) return null;
-    return this.model.model.build(row, { ...prepared, isNewRecord: false, raw: true, attributes: [...this.model.scope.attributes] } as object);
+    // As a query does: a model may have a `bulkBuild` of its own.
+    return this.model.model.bulkBuild([row], { ...prepared, isNewRecord: false, raw: true, attributes: [...this.model.scope.attributes] } as object)[0];
   }
 
   async query(values: readonly Canonical[], options: object): Promise<Model | null> {
     const { model } = this.model;
     const find = await this.#find(values);
-    const found = await model.findOne({ ...options, ...find, include: includeOf(this.#inclusions) });
+    // Sequelize cannot include rows in plain ones, as its option `query` may ask for.
+    const found = await model.findOne({ ...options, ...asInstances, ...find, include: includeOf(this.#inclusions) });
     if (found !== null) sortIncluded(found, this.#inclusions);
     return found;
   }
@@ -205,11 +207,20 @@ export interface BuildOptions {
   readonly includeValidated: true;
 }
 
-/** Lets Sequelize resolve an include once, as it does for every query. */
+/** Lets Sequelize resolve an include once, as it does for every query. Without an instance: a constructor may need values. */
 export function preparedInclude(model: ModelStatic<Model>, inclusions: readonly Inclusion[]): BuildOptions {
-  const probe = model.build({}, { isNewRecord: false, raw: true, include: includeOf(inclusions) }) as unknown as { readonly _options: BuildOptions };
-  const { include, includeNames, includeMap } = probe._options;
+  const options = { include: includeOf(inclusions) };
+  const internals = model as unknown as IncludeInternals;
+  internals._conformIncludes(options, model);
+  internals._validateIncludedElements(options);
+  const { include, includeNames, includeMap } = options as unknown as BuildOptions;
   return { include, includeNames, includeMap, includeValidated: true };
+}
+
+/** The part of `bulkBuild` that resolves includes, in place. */
+interface IncludeInternals {
+  _conformIncludes(options: object, self: ModelStatic<Model>): void;
+  _validateIncludedElements(options: object): void;
 }
 
 /** A fresh `include`: Sequelize changes the one that it is given. */

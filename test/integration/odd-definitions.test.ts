@@ -10,6 +10,7 @@ import { DataTypes, Model, type ModelAttributes, type ModelOptions, type ModelSt
 import type { FlashEvents } from '../../src/index.js';
 import { backendNames, openBackend } from '../support/backends.js';
 import { cached, type UntypedModel } from '../support/misuse-models.js';
+import { makers } from '../support/model-makers.js';
 
 interface Odd {
   readonly attributes?: (sequelize: Sequelize) => object;
@@ -210,48 +211,6 @@ for (const backendName of backendNames) {
 }
 
 // ---- How a model makes its instances --------------------------------------------------------------
-
-/** Models that make instances in a way of their own. Defined anew for each backend. */
-const makers: Readonly<Record<string, () => ModelStatic<Model>>> = {
-  'bulkBuild': () =>
-    class Made extends Model {
-      declare mark: string;
-      static override bulkBuild(...given: Parameters<typeof Model.bulkBuild>): never {
-        const made = super.bulkBuild(...given) as Made[];
-        for (const one of made) one.mark = `of ${String(made.length > 0)}`;
-        return made as never;
-      }
-    },
-  'build': () =>
-    class Made extends Model {
-      declare mark: string;
-      static override build(...given: never): never {
-        const made = (super.build as (...all: unknown[]) => Made)(...(given as unknown[]));
-        if (!Array.isArray(made)) made.mark = 'built';
-        return made as never;
-      }
-    },
-  'a constructor that needs values': () =>
-    class Made extends Model {
-      declare first: string;
-      constructor(values?: object, options?: object) {
-        super(values as never, options);
-        const name: unknown = this.getDataValue('name' as never);
-        this.first = String((name as string).at(0));
-      }
-    },
-  'a class field that needs values': () =>
-    class Made extends Model {
-      readonly length = (this.getDataValue('name' as never) as string).length;
-    },
-  'private fields': () =>
-    class Made extends Model {
-      readonly #secret = 5;
-      get secret(): number {
-        return this.#secret;
-      }
-    },
-};
 
 for (const backendName of backendNames) {
   describe(`models that make their instances themselves (${backendName})`, () => {

@@ -5,8 +5,6 @@ import { Model } from 'sequelize';
 export interface CanonicalOptions {
   /** Times that Sequelize sets differ between two runs. Only whether they are set is compared. */
   readonly withoutTimes?: boolean;
-  /** With `query: { raw: true }` plain Sequelize answers with rows, in which a boolean is 0 or 1. */
-  readonly asRows?: boolean;
 }
 
 const times: ReadonlySet<string> = new Set(['createdAt', 'updatedAt', 'deletedAt', 'created_at', 'updated_at', 'deleted_at']);
@@ -18,7 +16,6 @@ export function canonical(value: unknown, options: CanonicalOptions = {}): unkno
   if (value instanceof Date) return `date ${Number.isNaN(value.getTime()) ? 'invalid' : value.toISOString()}`;
   if (Buffer.isBuffer(value)) return `bytes ${value.toString('hex')}`;
   if (typeof value === 'bigint') return `bigint ${value}`;
-  if (typeof value === 'boolean' && options.asRows === true) return Number(value);
   if (Array.isArray(value)) return value.map((one) => canonical(one, options));
   if (typeof value === 'object') return ofRecord(value as Readonly<Record<string, unknown>>, options);
   return value;
@@ -39,13 +36,11 @@ function ofRecord(record: Readonly<Record<string, unknown>>, options: CanonicalO
 /** What a program can see of an instance: stored and shown values, what counts as changed, and what `bulkBuild` put there. */
 function ofInstance(instance: Model, options: CanonicalOptions): unknown {
   const { dataValues, stamp } = instance as unknown as { readonly dataValues: Readonly<Record<string, unknown>>; readonly stamp?: unknown };
-  const values = ofRecord(dataValues, options);
-  if (options.asRows === true) return values;
   const shown = instance.get() as Readonly<Record<string, unknown>>;
   const getters = Object.keys(shown).filter((name) => !Object.is(shown[name], dataValues[name]));
   return {
     model: instance.constructor.name,
-    values,
+    values: ofRecord(dataValues, options),
     shown: ofRecord(Object.fromEntries(getters.map((name) => [name, shown[name]])), options),
     changed: canonical(instance.changed()),
     isNewRecord: instance.isNewRecord,

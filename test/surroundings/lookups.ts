@@ -1,5 +1,5 @@
 /** What is cached of the models, and for each lookup the plain finds that have to give the same. */
-import type { Model, ModelStatic, Order, Transaction, WhereOptions } from 'sequelize';
+import type { FindOptions, Model, ModelStatic, Order, Transaction, WhereOptions } from 'sequelize';
 import {
   DoesNotExist,
   InstanceCache,
@@ -119,7 +119,7 @@ function rowLookups({ Item }: Models, surroundings: Surroundings): Lookup[] {
     name: `Item.get(${JSON.stringify(params)})`,
     transactional: true,
     cached: (options) => cache.getOrNone(params, options),
-    actual: (models, within) => models.Item.findOne({ where: where as WhereOptions, order: keyOrder(models.Item), raw: false, ...within }),
+    actual: (models, within) => models.Item.findOne({ where: where as WhereOptions, order: keyOrder(models.Item), ...within }),
   });
   return [
     ...[1, 2, 3, 7].map((n) => row(keyOf(surroundings, n))),
@@ -147,7 +147,7 @@ function listLookups({ Item }: Models, { LatestOfCity }: Classes): Lookup[] {
     name: `Item.filter(${JSON.stringify(params)})`,
     transactional: true,
     cached: (options) => cacheOf(Item).filter(params, options),
-    actual: (models, within) => models.Item.findAll({ where: where as WhereOptions, order: keyOrder(models.Item), raw: false, ...within }),
+    actual: (models, within) => models.Item.findAll({ where: where as WhereOptions, order: keyOrder(models.Item), ...within }),
   });
   return [
     ...cities.map((city) => list({ city })),
@@ -160,7 +160,7 @@ function listLookups({ Item }: Models, { LatestOfCity }: Classes): Lookup[] {
       transactional: true,
       cached: (options) => resolved(LatestOfCity, { city }, options),
       actual: (models, within) =>
-        models.Item.findAll({ where: { city }, order: [['level', 'DESC'], ...(keyOrder(models.Item) as [string, string][])], limit: 2, raw: false, ...within }),
+        models.Item.findAll({ where: { city }, order: [['level', 'DESC'], ...(keyOrder(models.Item) as [string, string][])], limit: 2, ...within }),
     })),
   ];
 }
@@ -176,7 +176,7 @@ function resultLookups({ CountOfCity, HasCity, SumOfCity, FirstOfCity }: Classes
   });
   return cities.flatMap((city) => [
     ofCity(CountOfCity, city, ({ Item }, { city: value, ...within }) => Item.count({ where: { city: value }, ...within })),
-    ofCity(HasCity, city, async ({ Item }, { city: value, ...within }) => (await Item.count({ where: { city: value }, ...within })) > 0),
+    ofCity(HasCity, city, async ({ Item }, { city: value, ...within }) => (await itemsOf(Item, value, within)).length > 0),
     ofCity(SumOfCity, city, async ({ Item }, { city: value, ...within }) => sumOf(await itemsOf(Item, value, within))),
     ofCity(FirstOfCity, city, async ({ Item }, { city: value, ...within }) => (await itemsOf(Item, value, within))[0] ?? null),
   ]);
@@ -199,15 +199,15 @@ function relatedLookups({ Item, Owner, Tag, Comment }: Models, classes: Classes)
     cached: (options) => resolved(cacheClass, { name }, options),
     actual,
   });
-  const ownerOf = async (models: Models, item: Model | null, within: Within): Promise<Model | null> => {
+  const ownerOf = async (models: Models, item: Model | null, options: FindOptions): Promise<Model | null> => {
     const id = item?.get('ownerId') as number | null | undefined;
-    return id === null || id === undefined ? null : models.Owner.findOne({ where: { id }, raw: false, ...within });
+    return id === null || id === undefined ? null : models.Owner.findOne({ where: { id }, ...options });
   };
   const itemNamed = (models: Models, name: string, within: Within): Promise<Model | null> =>
     models.Item.findOne({ where: { name }, raw: false, ...within });
   return [
     ...['n1', 'n2', 'n4', 'created 7', 'nobody'].flatMap((name) => [
-      byName(classes.OwnerOfItem, name, async (models, within) => ownerOf(models, await itemNamed(models, name, within), within)),
+      byName(classes.OwnerOfItem, name, async (models, within) => ownerOf(models, await itemNamed(models, name, within), { raw: false, ...within })),
       byName(classes.ItemWithOwner, name, (models, within) => models.Item.findOne({ where: { name }, include: ['owner'], raw: false, ...within })),
     ]),
     ...['owner 1', 'owner 2', 'renamed owner', 'nobody'].flatMap((name) => [
@@ -252,7 +252,7 @@ const commentLookups = (Comment: ModelStatic<Model>): Lookup[] =>
     transactional: true,
     cached: (options) => cacheOf(Comment).filter({ target: [targetType, 1] }, options),
     actual: async (models, within) =>
-      models.Comment?.findAll({ where: { targetType, targetId: 1 }, order: keyOrder(models.Comment), raw: false, ...within }),
+      models.Comment?.findAll({ where: { targetType, targetId: 1 }, order: keyOrder(models.Comment), ...within }),
   }));
 
 // ---- Classes -----------------------------------------------------------------------------------
