@@ -58,6 +58,9 @@ const EXAMPLES = {
 /** Folders of tests that need other compiler options. */
 const FURTHER_TESTS = furtherTests();
 
+/** The native TypeScript compiler, under a name of its own: other tools need the one that is written in JavaScript. */
+const COMPILER = 'typescript-native';
+
 /** Remembers what was compiled, so that `npm start` does it only when it is out of date. */
 const STAMP = join(ROOT, 'build', '.compiled.json');
 
@@ -76,7 +79,7 @@ export async function buildAll(options = {}, furtherLanes = []) {
     for (const project of [...examples, ...FURTHER_TESTS]) {
       if (!(isQuick && project.emitsNothing)) await build(project, options);
     }
-    if (!isQuick) await step('tsc scripts', () => runTool('typescript', ['-p', 'scripts/tsconfig.json'], 'tsc'));
+    if (!isQuick) await step('tsc scripts', () => runTool(COMPILER, ['-p', 'scripts/tsconfig.json'], 'tsc'));
   };
   await stepsBeside([() => build(TESTS, options), others, ...furtherLanes]);
 }
@@ -91,6 +94,13 @@ export async function buildExamples() {
 export async function buildTests() {
   await build(PACKAGE, { onlyWhenNeeded: true });
   await build(TESTS, { onlyWhenNeeded: true });
+}
+
+/** Checks the tests of types with the compiler that is written in JavaScript, which many users have. */
+export async function checkTypesWithOlderCompiler() {
+  for (const { name, config } of FURTHER_TESTS.filter(({ emitsNothing }) => emitsNothing)) {
+    await step(`TypeScript 5 ${name}`, () => runTool('typescript', ['-p', config], 'tsc'));
+  }
 }
 
 /**
@@ -120,7 +130,7 @@ async function build(project, { check = true, onlyWhenNeeded = false }) {
     removeStale(project, sources);
     // tsc would believe its notes that the missing files are there.
     if (!isComplete) rmSync(join(ROOT, 'build', `${project.name}.tsbuildinfo`), { force: true });
-    await runTool('typescript', ['-p', project.config, ...(check ? [] : ['--noCheck'])], 'tsc');
+    await runTool(COMPILER, ['-p', project.config, ...(check ? [] : ['--noCheck'])], 'tsc');
   });
   // What was compiled without a check counts as out of date.
   remember(project.name, check ? hash : '');
@@ -164,7 +174,7 @@ function isSource(file) {
 }
 
 /**
- * Where a folder has tsconfig.<kind>.json files, its tsconfig.json is there for editors and eslint only.
+ * Where a folder has tsconfig.<kind>.json files, its tsconfig.json is there for editors and the linter only.
  * @returns {Project[]}
  */
 function furtherTests() {

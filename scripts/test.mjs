@@ -19,7 +19,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { buildAll, compiledTest } from './build.mjs';
+import { buildAll, checkTypesWithOlderCompiler, compiledTest } from './build.mjs';
 import { checkPackage } from './check-package.mjs';
 import { withServers } from './provide-servers.mjs';
 import { sizesOf, suitesOf, TEST_FILE } from './suites.mjs';
@@ -37,7 +37,10 @@ await main(async () => {
 
   const withExamples = isWhole || files.some((file) => file.includes('example'));
   await buildAll({ check, onlyWhenNeeded: !isWhole, withExamples }, isWhole ? [runChecks] : []);
-  if (isWhole && (checksOnly || size !== 'everyday')) await checkPackage();
+  if (isWhole && (checksOnly || size !== 'everyday')) {
+    await checkTypesWithOlderCompiler();
+    await checkPackage();
+  }
   if (checksOnly) return 0;
 
   const sizes = sizesOf(size);
@@ -70,7 +73,7 @@ function parseArguments(args) {
 }
 
 async function runChecks() {
-  await step('lint', () => runTool('eslint', ['--max-warnings', '0', '.']));
+  await step('lint', () => runTool('oxlint', ['--deny-warnings', '.']));
   await step('import rules', () =>
     runTool(
       'dependency-cruiser',

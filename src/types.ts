@@ -108,7 +108,7 @@ export interface WithCacheOptions<
   // type another one's includes.
   readonly caches?: readonly C[] | [] | (() => readonly C[] | []) | undefined;
   /** References to one of several models by a pair of columns. Each name becomes a key field. */
-  // eslint-disable-next-line @typescript-eslint/consistent-indexed-object-style -- through `Record`, TypeScript loses sight of the tuple in `models`
+  // oxlint-disable-next-line typescript/consistent-indexed-object-style -- through `Record`, TypeScript loses sight of the tuple in `models`
   readonly genericForeignKeys?: { readonly [N in G]: GenericForeignKey<M> } | undefined;
   /** The key fields to list the model by, with `filter`: as `keys`; an empty list is the whole table. */
   readonly filters?: readonly F[] | undefined;
@@ -446,7 +446,7 @@ export type ModelCacheStats = Readonly<Record<string, CacheStats>>;
  * have `static model` and `static keyFields`.
  */
 export interface CacheClass<M extends Model = Model> extends MistakenStatics {
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- the constructors' tuples are assignable to nothing narrower that can be called
+  // oxlint-disable-next-line typescript/no-explicit-any -- the constructors' tuples are assignable to nothing narrower that can be called
   new (...args: any): { resolve(options?: ReadOptions): Promise<unknown> };
   readonly name: string;
   /** The model whose instance is cached. */
@@ -712,7 +712,7 @@ type FieldsParams<M extends Model, T extends readonly string[], G extends string
       : { [P in T[number]]: FieldValue<M, P, G> };
 
 /** Not `unknown`, which would be all that is left of a union with it. */
-// eslint-disable-next-line @typescript-eslint/no-empty-object-type -- exactly that: no names
+// oxlint-disable-next-line typescript/no-empty-object-type -- exactly that: no names
 type NoParams = {};
 
 /** The parameters of every specification in `S`, not yet exact. */

@@ -12,7 +12,7 @@ import {
   RelatedInstanceCache,
   RelatedQuerysetCache,
 } from 'sequelize-flash';
-import { Comment, Post, PostTag, Profile, Tag, User, Vote } from './models.js';
+import { Comment, Post, PostTag, type Profile, Tag, User, Vote } from './models.js';
 
 /** A post with what its page shows: what `findOne({ include })` would find. */
 @registerCache

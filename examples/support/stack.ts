@@ -57,7 +57,11 @@ export function mysqlAndMemcached(command: string, database = `flash_example_${r
   const store = new MemcachedStore(named('SEQUELIZE_FLASH_MEMCACHED').split(','), { timeoutMs: 2000 });
   const run = async (statement: string): Promise<void> => {
     const admin = new Sequelize(url.href, { dialect: 'mysql', logging: false });
-    await admin.query(statement).finally(() => admin.close());
+    try {
+      await admin.query(statement);
+    } finally {
+      await admin.close();
+    }
   };
   return {
     title: `MySQL and ${store.name}`,

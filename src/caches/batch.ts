@@ -9,7 +9,7 @@ export interface Runnable<T = unknown> {
 }
 
 /** A batch that has no queries yet. */
-// eslint-disable-next-line @typescript-eslint/no-empty-object-type -- exactly that: no names
+// oxlint-disable-next-line typescript/no-empty-object-type -- exactly that: no names
 type NoQueries = {};
 
 /**
@@ -98,7 +98,8 @@ export class BatchCacheQuery<Q extends Readonly<Record<string, Runnable>> = NoQu
   #add(name: unknown, query: unknown): void {
     if (typeof name !== 'string') throw new InvalidOptionError(`BatchCacheQuery.push takes a name, then a query; received ${show(name)} as name.`);
     if (this.#queries.has(name)) throw new InvalidOptionError(`BatchCacheQuery has a query '${name}' already. Give each a name of its own.`);
-    if (typeof query !== 'object' || typeof (query as Partial<Runnable> | null)?.resolve !== 'function') {
+    const runnable = query as Partial<Runnable> | null | undefined;
+    if (typeof query !== 'object' || typeof runnable?.resolve !== 'function') {
       throw new InvalidOptionError(
         `BatchCacheQuery: '${name}' must be a query, such as User.cache.getQuery({ id: 7 }) or new UserCacheOnUsername('bill1992'); received ${show(query)}${query instanceof Promise ? ', which runs already' : ''}.`,
       );

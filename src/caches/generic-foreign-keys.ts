@@ -79,7 +79,7 @@ export class GenericForeignKey {
     return this.#targets.map(({ name, model }) => ({
       // A model has its name only when it is initialised.
       name: this.#isMap ? name : model.name,
-      model: (own[model.name] as ModelStatic<Model> | undefined) ?? model,
+      model: own[model.name] ?? model,
     }));
   }
 

@@ -379,5 +379,5 @@ export class ReadBench {
 function isRow(table: Table, answer: unknown, id: number): void {
   const row = answer as { readonly id: number; readonly handle: string; readonly name: string } | null;
   const { handle, name } = table.rows[id - 1]!;
-  assert.ok(row !== null && row.id === id && row.handle === handle && row.name === name, `a wrong answer for row ${String(id)}`);
+  assert.ok(row?.id === id && row.handle === handle && row.name === name, `a wrong answer for row ${String(id)}`);
 }

@@ -126,7 +126,7 @@ async function subjectOf(places: Places, shape: Shape): Promise<Subject> {
     },
     check: (answer, id) => {
       const row = answer as Readonly<Record<string, unknown>> | null;
-      assert.ok(row !== null && row.id === id && row.c0 === values.get(id)!.c0, `a wrong answer for row ${String(id)}`);
+      assert.ok(row?.id === id && row.c0 === values.get(id)!.c0, `a wrong answer for row ${String(id)}`);
     },
   };
 }

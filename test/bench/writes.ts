@@ -347,7 +347,8 @@ export class WriteBench implements Tools {
         await cache.getMany(keys);
         // Once more: to read a row from the cache is more than to have put it there.
         for (const row of await cache.getMany(keys)) {
-          assert.ok(row !== null && row.visits === (this.#expected.get(row.id) ?? row.visits), 'a stale row');
+          assert.ok(row !== null, 'a row is missing');
+          assert.equal(row.visits, this.#expected.get(row.id) ?? row.visits, 'a stale row');
         }
       },
       run: (at) => work.run(at),

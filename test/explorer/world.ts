@@ -859,7 +859,7 @@ export class World {
         return `${name} get ${keys.map((key) => `${keyName(key)} = ${itemName(state.store.get(key))}`).join(', ')}`;
       }
       case 'deliver':
-        return `${name} receives the reply to ${opText((proc?.ready[step.at] as Proc['ready'][number]).op)}`;
+        return `${name} receives the reply to ${opText((proc as Proc).ready[step.at]!.op)}`;
       case 'start':
         return `${name} begins thread ${step.thread + 1}`;
       case 'timer':

@@ -47,7 +47,7 @@ function start(args: readonly string[], count: number): Promise<Blog> {
 interface Answer {
   readonly status: number;
   /** Parsed, where it is JSON. */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- each test knows what it asked for
+  // oxlint-disable-next-line typescript/no-explicit-any -- each test knows what it asked for
   readonly body: any;
 }
 

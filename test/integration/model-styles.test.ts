@@ -7,7 +7,7 @@ import { after, before, beforeEach, describe, it } from 'node:test';
 import {
   DataTypes,
   Model,
-  Sequelize,
+  type Sequelize,
   type CreationOptional,
   type InferAttributes,
   type InferCreationAttributes,

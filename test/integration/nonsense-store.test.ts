@@ -93,7 +93,7 @@ class NonsenseStore {
   #answer(method: keyof Override, args: readonly unknown[]): unknown {
     const override = this.nonsense ? this.#override[method] : undefined;
     if (override !== undefined) return (override as (honest: Store, ...args: readonly unknown[]) => unknown)(this.#honest, ...args);
-    return (this.#honest[method] as (...args: readonly unknown[]) => unknown).apply(this.#honest, args as unknown[]);
+    return (this.#honest[method] as (...args: readonly unknown[]) => unknown).call(this.#honest, ...args);
   }
 }
 
@@ -113,7 +113,7 @@ const eachItem = (change: (item: StoreItem) => unknown): ReturnType<typeof chang
 
 const rejecting = (reason: unknown) => (): Promise<never> =>
   // What is no Error is what is tested.
-  // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
+  // oxlint-disable-next-line typescript/prefer-promise-reject-errors
   Promise.reject(reason);
 
 const throwing = (): never => {

@@ -99,7 +99,7 @@ async function compare(model: UntypedModel, what: string): Promise<void> {
   await same('created');
   await row.update({ name: 'b' } as never);
   await same('updated');
-  await plain.update({ name: 'a' }, { where: { id } as never });
+  await plain.update({ name: 'a' }, { where: { id } });
   await same('updated by a condition');
   await row.destroy();
   await same('destroyed');

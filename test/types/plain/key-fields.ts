@@ -22,7 +22,7 @@ declare class Everything extends Model<InferAttributes<Everything>, InferCreatio
   status: Status;
   sku: Branded;
   mixed: string | string[];
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- an attribute without a type
+  // oxlint-disable-next-line typescript/no-explicit-any -- an attribute without a type
   loose: any;
   json: { a: number };
   list: string[];

@@ -28,7 +28,7 @@ export async function requestCaches(): Promise<void> {
   fastify.addHook('onRequest', (request, reply, done) => limited(request.raw, reply.raw, done));
 
   // As Nest declares a functional middleware, without a type of its own.
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- as Nest has it
+  // oxlint-disable-next-line typescript/no-explicit-any -- as Nest has it
   const functional: (request: any, response: any, next: (error?: any) => void) => any = requestCache();
   functional({}, new EventEmitter(), () => undefined);
 
