@@ -30,7 +30,7 @@ function define(name: BackendName) {
     static order = [['weight', 'DESC']] as const;
     static limit = 3;
   }
-  class ItemsOf extends RelatedQuerysetCache<Shop, Item, ['id'], Item> {
+  class ItemsOf extends RelatedQuerysetCache<Shop, Item, ['id']> {
     static model = Shop;
     static keyFields = ['id'] as const;
     static relation = 'items';
