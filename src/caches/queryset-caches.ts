@@ -28,11 +28,6 @@ export abstract class QuerysetCache<
   M extends Model,
   K extends readonly string[] = readonly string[],
 > extends CacheClassQuery<M, K, ListArguments<M, K>> {
-  /** Of `InstanceCache`: it has no effect here. */
-  declare readonly getInstance?: never;
-  /** Of `InstanceCache`: it has no effect here. */
-  declare readonly getInstances?: never;
-
   /**
    * The instances, or what an overridden `getResult` returned.
    * @throws KeyFieldNotPassedError, UnknownKeyFieldError, InvalidKeyValueError, WrongModelError,
@@ -82,15 +77,6 @@ export abstract class QuerysetExistsCache<
   M extends Model,
   K extends readonly string[] = readonly string[],
 > extends CacheClassQuery<M, K, ListArguments<M, K>> {
-  /** Of `InstanceCache`: it has no effect here. */
-  declare readonly getInstance?: never;
-  /** Of `InstanceCache`: it has no effect here. */
-  declare readonly getInstances?: never;
-  /** Of `QuerysetCache`: it has no effect here. */
-  declare readonly getResult?: never;
-  /** Of `QuerysetCache`: it has no effect here. */
-  declare readonly getResults?: never;
-
   /** Whether there is a row. Throws what `QuerysetCache.resolve` throws. */
   async resolve(options: ReadOptions = {}): Promise<boolean> {
     return (await this.read(options)) as boolean;
@@ -106,15 +92,6 @@ export abstract class QuerysetCountCache<
   M extends Model,
   K extends readonly string[] = readonly string[],
 > extends CacheClassQuery<M, K, ListArguments<M, K>> {
-  /** Of `InstanceCache`: it has no effect here. */
-  declare readonly getInstance?: never;
-  /** Of `InstanceCache`: it has no effect here. */
-  declare readonly getInstances?: never;
-  /** Of `QuerysetCache`: it has no effect here. */
-  declare readonly getResult?: never;
-  /** Of `QuerysetCache`: it has no effect here. */
-  declare readonly getResults?: never;
-
   /** The number of rows. Throws what `QuerysetCache.resolve` throws. */
   async resolve(options: ReadOptions = {}): Promise<number> {
     return (await this.read(options)) as number;

@@ -19,11 +19,14 @@ export interface Select {
 /** Options as Sequelize hands them to its query generator. */
 type GeneratorOptions = Record<string, unknown>;
 
+interface QueryGenerator {
+  readonly options: object;
+  selectQuery(table: unknown, options: GeneratorOptions, model: ModelStatic<Model>): string;
+  quoteIdentifier(name: string): string;
+}
+
 interface QueryInterfaceInternals {
-  readonly queryGenerator: {
-    selectQuery(table: unknown, options: GeneratorOptions, model: ModelStatic<Model>): string;
-    quoteIdentifier(name: string): string;
-  };
+  readonly queryGenerator: QueryGenerator;
 }
 
 /** The column that says which of the statements of a union a row is from. */
@@ -67,11 +70,15 @@ function standIn(model: ModelStatic<Model>, methods: object): ModelStatic<Model>
 function textOf(model: ModelStatic<Model>, [first, ...more]: readonly Kept[], change: GeneratorOptions): Select | undefined {
   if (first === undefined || more.length > 0) return undefined;
   const options = { ...first.of, type: 'SELECT', model, ...change };
-  const text = generatorOf(model).selectQuery(first.table, options, model);
+  const text = withFullAliases(generatorOf(model)).selectQuery(first.table, options, model);
   return { text: text.replace(/;\s*$/, ''), options };
 }
 
-const generatorOf = (model: ModelStatic<Model>): QueryInterfaceInternals['queryGenerator'] =>
+/** With Sequelize's option `minifyAliases` a row would have the columns of ours under other names. */
+const withFullAliases = (generator: QueryGenerator): QueryGenerator =>
+  Object.create(generator, { options: { value: { ...generator.options, minifyAliases: false } } }) as QueryGenerator;
+
+const generatorOf = (model: ModelStatic<Model>): QueryGenerator =>
   (sequelizeOf(model).getQueryInterface() as unknown as QueryInterfaceInternals).queryGenerator;
 
 const sequelizeOf = (model: ModelStatic<Model>): Sequelize => (model as unknown as { readonly sequelize: Sequelize }).sequelize;
