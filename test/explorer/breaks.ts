@@ -35,9 +35,9 @@ export const breaks: readonly Break[] = [
     edits: [
       {
         file: 'coherence/read-leases.js',
-        replace: `fill(key, lease, seen, value, seconds) {
+        replace: `async fill(key, lease, seen, value, seconds) {
         if (seen.state !== 'lease' || seen.text !== lease)`,
-        by: `fill(key, lease, seen, value, seconds) {
+        by: `async fill(key, lease, seen, value, seconds) {
         if (!('token' in seen))`,
       },
     ],

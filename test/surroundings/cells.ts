@@ -1,6 +1,6 @@
 /** Draws cells by seed, so that pairs of choices that did not meet yet do. */
 import { Random } from '../oracle/random.js';
-import { axisNames, defaults, groupAxes, valid, type AxisName, type Cell, type Stack, type Surroundings } from './axes.js';
+import { axisNames, defaults, groupAxes, passedThrough, valid, type AxisName, type Cell, type Stack, type Surroundings } from './axes.js';
 
 /** Cells with the same surroundings: they share Sequelize instances and tables. */
 export interface Group {
@@ -10,7 +10,7 @@ export interface Group {
 }
 
 /** How many write paths are tried in the same surroundings. */
-const writesOfGroup = 16;
+const writesOfGroup = 20;
 /** How many surroundings are drawn for each that is taken: the one with the most new pairs. */
 const drawsOfGroup = 8;
 
@@ -54,7 +54,10 @@ export class Cells {
   /** Half of the axes at their default, so that a fault is not hidden behind another one each time. */
   #draw(): Surroundings {
     const chosen: Record<string, string> = {};
-    for (const name of axisNames) chosen[name] = this.#random.once(2) ? defaults[name] : this.#random.pick<string>(groupAxes[name]);
+    for (const name of axisNames) {
+      const value = this.#random.once(2) ? defaults[name] : this.#random.pick<string>(groupAxes[name]);
+      chosen[name] = value === passedThrough[name] && this.#random.once(2) ? defaults[name] : value;
+    }
     return valid(this.#stack, chosen as unknown as Surroundings);
   }
 }

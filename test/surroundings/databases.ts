@@ -11,10 +11,12 @@ export interface Database {
   readonly options: Options;
   /** Runs statements that nobody is told of. */
   run(statements: readonly string[]): Promise<void>;
-  /** The rows of a table, in a form that can be compared. */
-  rows(quotedTable: string): Promise<readonly Readonly<Record<string, unknown>>[]>;
+  /** The rows of each table, in a form that can be compared. */
+  rows(quotedTables: readonly string[]): Promise<readonly (readonly Row[])[]>;
   drop(): Promise<void>;
 }
+
+type Row = Readonly<Record<string, unknown>>;
 
 /** Creates databases for as long as a test file runs. */
 export interface Databases {
@@ -23,6 +25,8 @@ export interface Databases {
 }
 
 export const openDatabases = (stack: Stack): Promise<Databases> => (stack === 'sqlite' ? Promise.resolve(onSqlite) : onServer());
+
+const allOf = (quotedTable: string): string => `SELECT * FROM ${quotedTable} ORDER BY 1, 2`;
 
 async function onServer(): Promise<Databases> {
   const { hostname, port, username, password } = new URL(mysqlUrl());
@@ -44,8 +48,8 @@ async function onServer(): Promise<Databases> {
         async run(statements) {
           await connection.query(['SET FOREIGN_KEY_CHECKS = 0', `USE ${name}`, ...statements, 'SET FOREIGN_KEY_CHECKS = 1'].join(';\n'));
         },
-        async rows(quotedTable) {
-          const [, rows] = (await connection.query(`USE ${name}; SELECT * FROM ${quotedTable} ORDER BY 1, 2`))[0] as [unknown, Record<string, unknown>[]];
+        async rows(quotedTables) {
+          const [[, ...rows]] = (await connection.query([`USE ${name}`, ...quotedTables.map(allOf)].join(';\n'))) as unknown as [[unknown, ...Row[][]]];
           return rows;
         },
         async drop() {
@@ -68,9 +72,10 @@ const onSqlite: Databases = {
         for (const statement of statements) await bare.query(statement);
         await bare.query('PRAGMA foreign_keys = ON');
       },
-      async rows(quotedTable) {
-        const [rows] = await bare.query(`SELECT * FROM ${quotedTable} ORDER BY 1, 2`);
-        return rows as Record<string, unknown>[];
+      async rows(quotedTables) {
+        const rows: Row[][] = [];
+        for (const table of quotedTables) rows.push((await bare.query(allOf(table)))[0] as Row[]);
+        return rows;
       },
       drop: () => bare.close(),
     };

@@ -6,11 +6,12 @@
 import { randomUUID } from 'node:crypto';
 import type { Model, ModelStatic, Sequelize, Transaction } from 'sequelize';
 import { bumpVersion, CacheNotRegisteredError, setupCache, type FlashCache, type Store } from '../../src/index.js';
+import type { Surroundings } from './axes.js';
 import { textOf, type CanonicalOptions } from './canonical.js';
 import type { Database, Databases } from './databases.js';
 import type { Group } from './cells.js';
 import { declareCaches, type Lookup } from './lookups.js';
-import { baseRows, defineModels, type Models } from './models.js';
+import { addJoiningScope, baseRows, defineModels, quotedTable, refusalsOf, type Models } from './models.js';
 import { cloneOf, outOfContext, sequelizeIn, useContext } from './options.js';
 import { nameOf, writes, type Side } from './writes.js';
 
@@ -96,6 +97,7 @@ export class GroupRun {
     this.#closing.push(() => sequelize.close());
     try {
       const models = defineModels(sequelize, surroundings, false);
+      addJoiningScope(models, surroundings);
       await within('sync of plain Sequelize', sequelize.sync());
       const seed: string[] = Object.values(sequelize.models).map((model) => `DELETE FROM ${quotedTable(model)}`);
       for (const [model, rows] of baseRows(models, surroundings)) {
@@ -104,6 +106,7 @@ export class GroupRun {
         };
         await model.bulkCreate(rows, { hooks: false, validate: false, logging, benchmark: false });
       }
+      await this.#plainDatabase.run(refusalsOf(models, surroundings));
       this.#seed = seed.filter((sql) => /^(?:DELETE|INSERT)/.test(sql));
       this.#plain = { sequelize, models };
     } catch (error) {
@@ -124,7 +127,11 @@ export class GroupRun {
       const lookups = declareCaches(models, surroundings);
       const cache = setupCache(sequelize, { store, prefix });
       this.#closing.unshift(() => cache.close(0));
-      if (first === undefined) await within('sync with the cache', sequelize.sync());
+      addJoiningScope(models, surroundings);
+      if (first === undefined) {
+        await within('sync with the cache', sequelize.sync());
+        await this.#cachedDatabase.run(refusalsOf(models, surroundings));
+      }
       processes.push({ sequelize, models, lookups, cache });
     }
     this.#processes = processes;
@@ -179,7 +186,7 @@ export class GroupRun {
   /** Asks every lookup in every process, so that all of it is cached. */
   async #prime(): Promise<void> {
     for (const [at, process] of this.#processes.entries()) {
-      const answers = await this.#ask(process);
+      const answers = await this.#ask(process, 'together');
       this.#before ??= await this.#actual(process.models, process.lookups);
       this.#same(`before the write, in process ${at + 1}`, process.lookups, answers, this.#before);
     }
@@ -189,9 +196,9 @@ export class GroupRun {
   async #compareLookups(): Promise<void> {
     const [writer] = this.#processes as readonly [Process, ...Process[]];
     const actual = await this.#actual(writer.models, writer.lookups);
-    for (const moment of ['after the write', 'when asked again']) {
+    for (const [moment, asking] of [['after the write', this.#group.surroundings.asking], ['when asked again', 'together']] as const) {
       for (const [at, process] of this.#processes.entries()) {
-        this.#same(`${moment}, in process ${at + 1}`, process.lookups, await this.#ask(process), actual);
+        this.#same(`${moment}, in process ${at + 1}`, process.lookups, await this.#ask(process, asking), actual);
       }
     }
   }
@@ -205,13 +212,13 @@ export class GroupRun {
   /** @param failed what was rejected as a whole may have parts that are still under way, so they are waited for */
   async #compareRows(failed: boolean): Promise<void> {
     const until = performance.now() + (failed ? settleMs : 0);
-    for (const table of Object.values(this.#plain.sequelize.models).map(quotedTable)) {
-      for (;;) {
-        const [plain, cached] = await Promise.all([this.#plainDatabase.rows(table), this.#cachedDatabase.rows(table)]);
-        const [given, wanted] = [cached, plain].map((rows) => textOf(rows, { withoutTimes: true }));
-        if (given === wanted) break;
-        if (performance.now() > until) throw new Difference(`the rows of ${table} are ${given}; plain Sequelize: ${wanted}`);
-      }
+    const tables = Object.values(this.#plain.sequelize.models).map(quotedTable);
+    for (;;) {
+      const [plain, cached] = await Promise.all([this.#plainDatabase.rows(tables), this.#cachedDatabase.rows(tables)]);
+      const [given, wanted] = [cached, plain].map((all) => all.map((rows) => textOf(rows, { withoutTimes: true }))) as [string[], string[]];
+      const at = tables.findIndex((_, table) => given[table] !== wanted[table]);
+      if (at === -1) return;
+      if (performance.now() > until) throw new Difference(`the rows of ${String(tables[at])} are ${String(given[at])}; plain Sequelize: ${String(wanted[at])}`);
     }
   }
 
@@ -225,10 +232,10 @@ export class GroupRun {
       if (cached !== actual) throw new Difference(`in the transaction ${lookup.name} is ${cached}; a plain find there: ${actual}`);
     }
     if (other === undefined) return;
-    this.#same('beside the transaction', other.lookups, await outOfContext(() => this.#ask(other)), this.#before ?? []);
+    this.#same('beside the transaction', other.lookups, await outOfContext(() => this.#ask(other, 'together')), this.#before ?? []);
   }
 
-  async #ask({ lookups }: Process): Promise<string[]> {
+  async #ask({ lookups }: Process, asking: Surroundings['asking']): Promise<string[]> {
     const ask = async (lookup: Lookup): Promise<string> => {
       try {
         return textOf(await within(lookup.name, lookup.cached()));
@@ -237,7 +244,7 @@ export class GroupRun {
         return `rejects: ${String(error)}`;
       }
     };
-    if (this.#group.surroundings.asking === 'together') return Promise.all(lookups.map(ask));
+    if (asking === 'together') return Promise.all(lookups.map(ask));
     const answers: string[] = [];
     for (const lookup of lookups) answers.push(await ask(lookup));
     return answers;
@@ -271,11 +278,6 @@ async function clear(model: ModelStatic<Model>): Promise<void> {
     if (!(error instanceof CacheNotRegisteredError)) throw error;
   }
 }
-
-const quotedTable = (model: ModelStatic<Model>): string =>
-  (model.sequelize as unknown as { getQueryInterface(): { queryGenerator: { quoteTable(name: unknown): string } } })
-    .getQueryInterface()
-    .queryGenerator.quoteTable(model.getTableName());
 
 /** Rejects where something takes so long that it must be hanging. */
 async function within<T>(what: string, work: Promise<T>): Promise<T> {

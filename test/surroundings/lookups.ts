@@ -43,7 +43,7 @@ class ItemManager extends ModelCacheManager<Model> {
 }
 
 interface CachedModel {
-  readonly cache: AnyCache & { byName?(name: string): Promise<unknown> };
+  readonly cache: AnyCache & { byName?(name: string): Promise<unknown>; filterMany(params: readonly unknown[], options?: ReadOptions): Promise<unknown> };
 }
 
 /** The order that every list ends in: the primary key. */
@@ -58,7 +58,9 @@ export function declareCaches(models: Models, surroundings: Surroundings): reado
   const classes = classesOf(models);
   // A relation whose join table has a default scope is refused, as documented.
   const related = surroundings.scope === 'define' ? { ...models, Tag: undefined } : models;
-  const wants = (kind: Kind): boolean => surroundings.caches === 'all' || surroundings.caches === kind;
+  // An instance that comes with others is none that `getInstance` may answer with.
+  const joins = surroundings.scope.startsWith('include');
+  const wants = (kind: Kind): boolean => surroundings.caches === kind || (surroundings.caches === 'all' && !(kind === 'related' && joins));
   const ofItem: CacheClass[] = [
     ...(wants('lists') ? [classes.LatestOfCity] : []),
     ...(wants('results') ? [classes.CountOfCity, classes.HasCity, classes.SumOfCity, classes.FirstOfCity] : []),
@@ -86,10 +88,10 @@ export function declareCaches(models: Models, surroundings: Surroundings): reado
   const all = [
     ...(wants('rows') ? rowLookups(models, surroundings) : []),
     ...(wants('lists') ? listLookups(models, classes) : []),
-    ...(wants('results') ? resultLookups(classes) : []),
+    ...(wants('results') ? resultLookups(classes).filter(({ name }) => !(joins && name.startsWith('FirstOfCity'))) : []),
     ...(wants('related') ? relatedLookups(related, classes) : []),
   ];
-  return all.filter((_, at) => at % 3 === Number(surroundings.part) - 1);
+  return all.filter((_, at) => at % 4 === Number(surroundings.part) - 1);
 }
 
 /** The keys beside the primary key; more where rows are what is asked for. */
@@ -121,10 +123,20 @@ function rowLookups({ Item }: Models, surroundings: Surroundings): Lookup[] {
     cached: (options) => cache.getOrNone(params, options),
     actual: (models, within) => models.Item.findOne({ where: where as WhereOptions, order: keyOrder(models.Item), ...within }),
   });
+  const many = (keys: readonly Params[]): Lookup => ({
+    name: `Item.getMany(${JSON.stringify(keys)})`,
+    transactional: true,
+    cached: (options) => cache.getMany(keys, options),
+    actual: (models, within) =>
+      Promise.all(keys.map((key) => models.Item.findOne({ where: key as WhereOptions, order: keyOrder(models.Item), ...within }))),
+  });
   return [
     ...[1, 2, 3, 7].map((n) => row(keyOf(surroundings, n))),
     ...names.map((name) => row({ name })),
     ...cities.map((city) => row({ city })),
+    many(names.map((name) => ({ name }))),
+    many([...cities, 'berlin', 'nowhere'].map((city) => ({ city }))),
+    many([7, 3, 1, 2, 1].map((n) => keyOf(surroundings, n))),
     row({ owner: 1 }, { ownerId: 1 }),
     row({ owner: null }, { ownerId: null }),
     row({ level: null }),
@@ -155,6 +167,13 @@ function listLookups({ Item }: Models, { LatestOfCity }: Classes): Lookup[] {
     list({ owner: 2 }, { ownerId: 2 }),
     list({ city: 'berlin', level: 1 }),
     list({}),
+    {
+      name: 'Item.filterMany(cities)',
+      transactional: true,
+      cached: (options) => cacheOf(Item).filterMany(cities.map((city) => ({ city })), options),
+      actual: (models, within) =>
+        Promise.all(cities.map((city) => models.Item.findAll({ where: { city }, order: keyOrder(models.Item), ...within }))),
+    },
     ...cities.map((city): Lookup => ({
       name: `LatestOfCity(${city})`,
       transactional: true,
@@ -226,6 +245,18 @@ function relatedLookups({ Item, Owner, Tag, Comment }: Models, classes: Classes)
         return item === null ? null : (item as Model & { getOwner(): Promise<unknown> }).getOwner();
       },
       actual: async (models) => ownerOf(models, await itemNamed(models, 'n1', {}), {}),
+    },
+    {
+      name: 'Item.prefetch(owner)',
+      transactional: false,
+      cached: async () => {
+        const items = await Item.findAll({ order: keyOrder(Item), raw: false });
+        return (await cacheOf(Item).prefetch(items, ['owner'])).map((item) => item.get('owner'));
+      },
+      actual: async (models) => {
+        const items = await models.Item.findAll({ order: keyOrder(models.Item), raw: false });
+        return Promise.all(items.map((item) => ownerOf(models, item, { raw: false })));
+      },
     },
     ...(Tag === undefined ? [] : tagLookups(classes, byName)),
     ...(Comment === undefined ? [] : commentLookups(Comment)),

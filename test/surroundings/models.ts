@@ -134,6 +134,7 @@ function itemColumns(surroundings: Surroundings): Columns {
     note: { type: DataTypes.STRING(60) },
     visits: { type: DataTypes.INTEGER, allowNull: false, defaultValue: 0 },
   };
+  if (surroundings.references === 'null') columns.level = { type: DataTypes.INTEGER, references: null as never };
   if (surroundings.accessors === 'on') {
     columns.note = {
       type: DataTypes.STRING(60),
@@ -165,6 +166,11 @@ function itemOptions({ paranoid, version, scope }: Surroundings): ModelOptions {
     ...(scope === 'where' ? { defaultScope: { where: { kind: { [Op.ne]: 'old' } } } } : {}),
     ...(scope === 'attributes' ? { defaultScope: { attributes: { exclude: ['note'] } } } : {}),
     ...(scope === 'order' ? { defaultScope: { order: [['visits', 'DESC']] } } : {}),
+    scopes: {
+      inBerlin: { where: { city: 'berlin' } },
+      ofOwner: (id: number) => ({ where: { ownerId: id } }),
+      withOwner: { include: [{ association: 'owner' }] },
+    },
   };
 }
 
@@ -194,6 +200,15 @@ function defineItem(sequelize: Sequelize, surroundings: Surroundings, plugin: bo
       return Item;
     }
   }
+}
+
+/**
+ * Gives items a default scope that joins, as programs do when all models are there: after set-up. A model
+ * that has it before is refused; one that gets it later is read by plain finds from then on.
+ */
+export function addJoiningScope({ Item }: Models, { scope }: Surroundings): void {
+  if (scope === 'include') Item.addScope('defaultScope', { include: [{ association: 'owner' }] }, { override: true });
+  if (scope === 'include with a condition') Item.addScope('defaultScope', { include: [{ association: 'owner', where: { rank: [1, 2] } }] }, { override: true });
 }
 
 /** Defines all models anew for this Sequelize instance. */
@@ -240,4 +255,21 @@ function overrideBulkBuild(Item: ModelStatic<Model>): void {
       return built;
     },
   });
+}
+
+export const quotedTable = (model: ModelStatic<Model>): string =>
+  (model.sequelize as unknown as { getQueryInterface(): { queryGenerator: { quoteTable(name: unknown): string } } })
+    .getQueryInterface()
+    .queryGenerator.quoteTable(model.getTableName());
+
+/** Statements that let the database refuse every other UPDATE of items that a connection sends. */
+export function refusalsOf({ Item }: Models, { retry }: Surroundings): readonly string[] {
+  if (retry !== 'database') return [];
+  // Within one statement the time stands still: its second row is not refused.
+  return [
+    `CREATE TRIGGER refusal BEFORE UPDATE ON ${quotedTable(Item)} FOR EACH ROW ` +
+      'IF NOT (@allowed <=> NOW(6)) THEN ' +
+      'IF COALESCE(@refused, 0) THEN SET @refused = 0, @allowed = NOW(6); ' +
+      "ELSE SET @refused = 1; SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'The trigger says: try again.'; END IF; END IF",
+  ];
 }

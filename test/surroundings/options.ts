@@ -50,11 +50,11 @@ function optionsIn(stack: Stack, s: Surroundings, place: Place): Options {
     ...(s.benchmark === 'on' ? { benchmark: true } : {}),
     ...(stack === 'sqlite' ? {} : { timezone: s.timezone }),
     ...(s.isolation === 'default' ? {} : { isolationLevel: s.isolation }),
-    ...(s.retry === 'on' ? { retry: { max: 3, match: [/Deadlock/] } } : {}),
+    ...(s.retry === 'off' ? {} : { retry: { max: 30, match: [/Deadlock/, /try again/], backoffBase: 0 } }),
     ...(s.omitNull === 'on' ? { omitNull: true } : {}),
     ...(s.quoteIdentifiers === 'off' ? { quoteIdentifiers: false } : {}),
     ...(s.typeValidation === 'on' ? { typeValidation: true } : {}),
-    ...(s.instanceHooks === 'none' ? {} : { hooks: instanceHooks[s.instanceHooks] }),
+    ...hooksIn(s),
     ...(s.minifyAliases === 'on' ? { minifyAliases: true } : {}),
     ...(s.transactionType === 'default' ? {} : { transactionType: s.transactionType as never }),
     ...(s.replication === 'on' ? { replication: { read: [{}], write: {} }, ...replicationOf(place.options) } : {}),
@@ -67,6 +67,24 @@ const instanceHooks = {
   save: { beforeSave: () => undefined, afterBulkUpdate: () => undefined },
   find: { beforeFind: () => undefined },
 } as unknown as Readonly<Record<'query' | 'save' | 'find', NonNullable<Options['hooks']>>>;
+
+function hooksIn(s: Surroundings): Options {
+  const hooks = { ...(s.instanceHooks === 'none' ? {} : instanceHooks[s.instanceHooks]), ...(s.retry === 'hook' ? { beforeQuery: refusing() } : {}) };
+  return Object.keys(hooks).length === 0 ? {} : { hooks: hooks as NonNullable<Options['hooks']> };
+}
+
+/** Refuses every seventh statement of a model, whoever sends it; Sequelize sends it again. */
+function refusing(): (options: { readonly model?: unknown }) => void {
+  let sent = 0;
+  return ({ model }) => {
+    if (model === undefined) return;
+    sent += 1;
+    if (sent % 7 === 0) throw new Error('The program says: try again.');
+  };
+}
+
+/** Whether an error is one of the axis `retry`. */
+export const isRefusal = (error: unknown): boolean => error instanceof Error && error.message.includes('try again');
 
 /** Reads and writes with pools of their own, on the same server. */
 function replicationOf({ host, port, username, password, database }: Options): Options {

@@ -6,6 +6,7 @@ import { axisNames, defaults, lineOf, valid, type AxisName, type Cell, type Stac
 import { Cells, type Group } from './cells.js';
 import { openDatabases } from './databases.js';
 import { Difference, EarlyDifference, GroupRun, NothingToCompare, type Lab } from './group.js';
+import { isRefusal } from './options.js';
 import { writes } from './writes.js';
 
 /** A cell in which the plugin differs from plain Sequelize. */
@@ -139,7 +140,9 @@ function watchProcess(): { check(): void; end(): void } {
     noticed.push(reason instanceof Error ? String(reason.stack) : String(reason));
   };
   const onStoreError = (message: unknown): void => {
-    notice((message as { cause: unknown }).cause);
+    const { cause } = message as { readonly cause: unknown };
+    // What the suite itself refuses of the plugin's own statements is rightly told.
+    if (!isRefusal(cause)) notice(cause);
   };
   process.on('warning', notice);
   // The test runner would end the whole test, and not say which cell it was.

@@ -1,7 +1,7 @@
 /** The write paths: each is made by plain Sequelize on one database and with the cache on the other. */
 import { literal, QueryTypes, type Model, type ModelStatic, type Sequelize, type Transaction, type WhereOptions } from 'sequelize';
 import type { Surroundings } from './axes.js';
-import { keyOf, newRow, valuesOf, type Models } from './models.js';
+import { keyOf, newRow, quotedTable as table, valuesOf, type Models } from './models.js';
 
 /** What a write has at hand. */
 export interface Side {
@@ -39,10 +39,6 @@ const newRows = ({ surroundings }: Side, individually = surroundings.hooks === '
 type Owner = Model & Record<'setItems' | 'addItem' | 'removeItem' | 'createItem', (...args: unknown[]) => Promise<unknown>>;
 type Item = Model & Record<'setOwner' | 'createOwner' | 'setTags' | 'addTag' | 'removeTag' | 'createTag', (...args: unknown[]) => Promise<unknown>>;
 
-const table = (model: ModelStatic<Model>): string =>
-  (model.sequelize as unknown as { getQueryInterface(): { queryGenerator: { quoteTable(name: unknown): string } } })
-    .getQueryInterface()
-    .queryGenerator.quoteTable(model.getTableName());
 const column = (model: ModelStatic<Model>, attribute: string): string => model.getAttributes()[attribute]?.field ?? attribute;
 
 /** Whatever comes of each: a value, or the class of its error. */
@@ -170,7 +166,8 @@ const associations: Readonly<Record<string, Write>> = {
   },
   'item.createOwner': async (side) => ((await item(side, 1)) as Item).createOwner({ name: 'renamed owner' }),
   'item.setTags': async (side) => {
-    if (side.models.Tag !== undefined) await ((await item(side, 1)) as Item).setTags([2]);
+    // Without types Sequelize takes a tag that stays for another one, and removes and adds it at once: chance decides which is first.
+    if (side.models.Tag !== undefined) await ((await item(side, side.surroundings.typeCast === 'off' ? 2 : 1)) as Item).setTags([2]);
   },
   'item.addTag': async (side) => {
     if (side.models.Tag !== undefined) await ((await item(side, 3)) as Item).addTag(1);
@@ -263,6 +260,62 @@ const transactions: Readonly<Record<string, Write>> = {
     }),
 };
 
+/** A scope of the model's, as a class of its own. */
+const scoped = ({ models: { Item } }: Side, ...scope: readonly unknown[]): ModelStatic<Model> =>
+  (Item as unknown as { scope(...scope: unknown[]): ModelStatic<Model> }).scope(...scope);
+
+const scopes: Readonly<Record<string, Write>> = {
+  'update in a scope': (side) => scoped(side, 'inBerlin').update({ level: 70 }, { where: where({ name: ['n1', 'n2', 'n3'] }) }),
+  'destroy in a scope': (side) => scoped(side, { method: ['ofOwner', 1] }).destroy({ where: {} }),
+  'increment in a scope': async (side) => {
+    await scoped(side, 'inBerlin').increment('visits', { by: 5, where: where({ level: [1, 2] }) });
+  },
+  'save of an instance from a scope': async (side) => {
+    const one = await scoped(side, 'withOwner').findOne({ where: where({ name: 'n1' }), raw: false, rejectOnEmpty: true });
+    await one.update({ city: 'paris' });
+  },
+  'destroy of an instance from a scope': async (side) => {
+    const one = await scoped(side, 'defaultScope', 'inBerlin').findOne({ where: where({ name: 'n3' }), raw: false });
+    await one?.destroy();
+  },
+  'create in a scope': (side) => scoped(side, 'inBerlin').create(newRow(side.surroundings, 7)),
+  'unscoped update': (side) => side.models.Item.unscoped().update({ city: 'paris' }, { where: where({ kind: 'old' }) }),
+  'unscoped save of an included row': async (side) => {
+    const one = await side.models.Item.unscoped().findOne({ where: where({ name: 'n1' }), include: ['owner'], raw: false, rejectOnEmpty: true });
+    await (one.get('owner') as Model).update({ name: 'renamed owner' });
+  },
+};
+
+/** A program that empties `options.hooks` of an instance or a model, as some tests do. */
+async function withoutHooks(target: object, work: () => Promise<unknown>): Promise<unknown> {
+  const { options } = target as { readonly options: { hooks?: unknown } };
+  const { hooks } = options;
+  options.hooks = {};
+  try {
+    return await work();
+  } finally {
+    options.hooks = hooks;
+  }
+}
+
+const emptied: Readonly<Record<string, Write>> = {
+  'save after the hooks are emptied': (side) => withoutHooks(side.sequelize, async () => (await item(side, 1)).update({ name: 'renamed', city: 'paris' })),
+  'update after the hooks are emptied': (side) =>
+    withoutHooks(side.sequelize, () => side.models.Item.update({ city: 'paris' }, { where: where({ city: 'berlin' }) })),
+  'destroy after the hooks are emptied': (side) => withoutHooks(side.sequelize, () => side.models.Owner.destroy({ where: where({ id: 1 }) })),
+  "save after the model's hooks are emptied": (side) =>
+    withoutHooks(side.models.Item, async () => (await item(side, 1)).update({ name: 'renamed', city: 'paris' })),
+  "update after the model's hooks are emptied": (side) =>
+    withoutHooks(side.models.Item, () => side.models.Item.update({ city: 'paris' }, { where: where({ city: 'berlin' }) })),
+  "bulkCreate after the model's hooks are emptied": (side) => withoutHooks(side.models.Item, () => side.models.Item.bulkCreate(newRows(side))),
+  'hooks emptied within a transaction': (side) =>
+    side.sequelize.transaction(async (transaction) => {
+      await (await item(side, 1, { transaction })).update({ city: 'paris' }, { transaction });
+      await withoutHooks(side.sequelize, () => side.models.Item.destroy({ where: where({ name: 'n3' }), transaction }));
+      await side.inside(transaction);
+    }),
+};
+
 /** More calls at once than there may be connections. */
 const atOnce: Readonly<Record<string, Write>> = {
   'updates at once': ({ models }) =>
@@ -285,4 +338,4 @@ const atOnce: Readonly<Record<string, Write>> = {
   },
 };
 
-export const writes: Readonly<Record<string, Write>> = { ...instances, ...statics, ...associations, ...byHand, ...transactions, ...atOnce };
+export const writes: Readonly<Record<string, Write>> = { ...instances, ...statics, ...associations, ...byHand, ...transactions, ...scopes, ...emptied, ...atOnce };
