@@ -180,7 +180,7 @@ export class GroupRun {
     await this.#plainDatabase.run(this.#seed);
     await this.#cachedDatabase.run(this.#seed);
     // The join table has entries too, where relations are cached.
-    for (const model of Object.values(this.#processes[0]?.sequelize.models ?? {})) await within('bumpVersion', clear(model));
+    await within('bumpVersion', Promise.all(Object.values(this.#processes[0]?.sequelize.models ?? {}).map(clear)));
   }
 
   /** Asks every lookup in every process, so that all of it is cached. */
@@ -192,15 +192,14 @@ export class GroupRun {
     }
   }
 
-  /** Asks twice: what the first answers have put into the cache has to be right, too. */
+  /** The writer is asked twice: what the first answers have put into the cache has to be right, too. */
   async #compareLookups(): Promise<void> {
     const [writer] = this.#processes as readonly [Process, ...Process[]];
     const actual = await this.#actual(writer.models, writer.lookups);
-    for (const [moment, asking] of [['after the write', this.#group.surroundings.asking], ['when asked again', 'together']] as const) {
-      for (const [at, process] of this.#processes.entries()) {
-        this.#same(`${moment}, in process ${at + 1}`, process.lookups, await this.#ask(process, asking), actual);
-      }
+    for (const [at, process] of this.#processes.entries()) {
+      this.#same(`after the write, in process ${at + 1}`, process.lookups, await this.#ask(process, this.#group.surroundings.asking), actual);
     }
+    this.#same('when asked again', writer.lookups, await this.#ask(writer, 'together'), actual);
   }
 
   /** Plain finds of a process with a cache are those of one without. */

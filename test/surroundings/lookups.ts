@@ -52,6 +52,9 @@ export const keyOrder = (model: ModelStatic<Model>): Order => model.primaryKeyAt
 const cities = ['berlin', 'rome', 'paris'] as const;
 const names = ['n1', 'n2', 'n3', 'n5', 'renamed', 'created 7', 'nobody'] as const;
 
+/** How many lookups each cell asks for, at most. */
+const lookupsOfPart = 5;
+
 /** Declares the caches of these models, and returns the lookups that are asked in these surroundings. */
 export function declareCaches(models: Models, surroundings: Surroundings): readonly Lookup[] {
   const { Item, Owner, Tag, Comment } = models;
@@ -91,7 +94,8 @@ export function declareCaches(models: Models, surroundings: Surroundings): reado
     ...(wants('results') ? resultLookups(classes).filter(({ name }) => !(joins && name.startsWith('FirstOfCity'))) : []),
     ...(wants('related') ? relatedLookups(related, classes) : []),
   ];
-  return all.filter((_, at) => at % 4 === Number(surroundings.part) - 1);
+  const parts = Math.ceil(all.length / lookupsOfPart);
+  return all.filter((_, at) => at % parts === (Number(surroundings.part) - 1) % parts);
 }
 
 /** The keys beside the primary key; more where rows are what is asked for. */
