@@ -1,7 +1,7 @@
 /**
  * The suites of tests: which files they consist of, whether `npm test` runs them, and how large they are.
  *
- * `npm test` runs the everyday suites. `.ci/run` runs every suite that is not pending, each at the size of its share.
+ * `npm test` runs the everyday suites. `.ci/run` runs every suite, each at the size of its share.
  * `npm run test:all` runs every suite at its full size. A share may grow and must not shrink: what it
  * leaves out is drawn anew in each run from the SEED that the suite prints.
  */
@@ -11,7 +11,6 @@
  * @property {string} name
  * @property {RegExp} files the test files that belong to it
  * @property {boolean} [everyday] whether `npm test` runs it
- * @property {string} [pending] why `.ci/run` leaves it out for now: faults that are known and open
  * @property {Readonly<Record<string, string>>} [share] environment variables for `.ci/run`; also what the files take by default
  * @property {Readonly<Record<string, string>>} [full] environment variables for `npm run test:all`
  */
@@ -25,7 +24,6 @@ export const SUITES = [
   {
     name: 'surroundings',
     files: /^test\/surroundings\//,
-    pending: "includes under Sequelize's query: { raw: true } differ from plain Sequelize's; a relation differs in a few groups of cells",
     share: { SURROUNDINGS_CELLS: '2000' },
     full: { SURROUNDINGS_CELLS: '12000' },
   },

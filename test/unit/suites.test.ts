@@ -47,8 +47,6 @@ describe('suites', () => {
     assert.equal(scripts.test, 'node scripts/test.mjs');
     assert.equal(scripts['test:all'], 'node scripts/test.mjs --all');
     assert.deepEqual(SUITES.filter(({ everyday }) => everyday === true).map(({ name }) => name), ['unit', 'contract', 'integration']);
-    // One that .ci/run leaves out says why, and is listed here until its faults are mended.
-    assert.deepEqual(SUITES.filter(({ pending }) => pending !== undefined).map(({ name }) => name), ['surroundings']);
     for (const { name, files } of SUITES) {
       assert.ok(name === 'packaging' || testFiles.some((file) => files.test(file)), `${name} has no file`);
     }
