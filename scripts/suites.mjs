@@ -19,7 +19,7 @@
 export const SUITES = [
   { name: 'unit', files: /^test\/(unit|standard-decorators)\//, everyday: true },
   { name: 'contract', files: /^test\/contract\//, everyday: true },
-  { name: 'integration', files: /^(test\/integration\/(?!crashes\.)|examples\/)/, everyday: true },
+  { name: 'integration', files: /^(test\/integration\/(?!crashes\.)|examples\/)/, everyday: true, share: { MATRIX_PART: '0.25' }, full: { MATRIX_PART: '1' } },
   { name: 'crashes', files: /^test\/integration\/crashes\./ },
   {
     name: 'surroundings',

@@ -110,8 +110,7 @@ for (const name of backendNames) {
     it('is one round trip for all classes and models when it is warm, and no statement', async () => {
       const right = await expected();
       await mixed().get();
-      // A round trip is what leaves in one turn of the event loop.
-      await nextTurn();
+      await backend.store.quiet();
       const warm = await costing(backend, { sql: 0 }, () => mixed().get());
       assert.equal(backend.store.roundTrips, 1);
       assert.deepEqual(contents(warm), right);

@@ -6,7 +6,10 @@ import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { DataTypes, Model, type ForeignKey, type InferAttributes, type InferCreationAttributes, type NonAttribute } from 'sequelize';
 import { InstanceCache, QuerysetCache, QuerysetCountCache, RelatedInstanceCache, withCache } from '../../src/index.js';
+import { Random } from '../oracle/random.js';
 import { backendNames, openBackend, type Backend } from '../support/backends.js';
+import { drawn } from '../support/matrix.js';
+import { seed } from '../support/seed.js';
 
 /** Far longer than any call takes; one that is locked up would wait for ever. */
 const bound = 10_000;
@@ -28,15 +31,20 @@ async function ends<T>(work: Promise<T>): Promise<T> {
   }
 }
 
+const limits: readonly (readonly [title: string, maxConcurrentLoads: number, connections: number])[] = [
+  ['one load at a time', 1, 10],
+  ['two loads at a time', 2, 10],
+  ['ten loads at a time', 10, 10],
+  ['one load at a time, one connection', 1, 1],
+  ['ten loads at a time, one connection', 10, 1],
+];
+
+const at = seed();
+const random = new Random(at);
+
 for (const name of backendNames) {
-  for (const [title, maxConcurrentLoads, max] of [
-    ['one load at a time', 1, 10],
-    ['two loads at a time', 2, 10],
-    ['ten loads at a time', 10, 10],
-    ['one load at a time, one connection', 1, 1],
-    ['ten loads at a time, one connection', 10, 1],
-  ] as const) {
-    describe(`loads inside loads on ${name}, ${title}`, () => {
+  for (const [title, maxConcurrentLoads, max] of drawn(limits, random)) {
+    describe(`loads inside loads on ${name}, ${title} (SEED=${String(at)})`, () => {
       /** A tree: the parent of node `id` is node `id - 1`, up to `depth` nodes high. */
       class Node extends Model<InferAttributes<Node>, InferCreationAttributes<Node>> {
         declare id: number;

@@ -10,10 +10,15 @@ import { Sequelize, type Dialect, type Model, type Transaction } from 'sequelize
 import { QuerysetCache, QuerysetCountCache, registerCache, setupCache, type JsonValue } from '../../src/index.js';
 import { errorNumber } from '../../src/hooks/own-statements.js';
 import { memcachedStore, mysqlUrl } from '../support/backends.js';
+import { Random } from '../oracle/random.js';
 import { defineLoad, fillLoad, type LoadModels } from '../support/deadlock-load.js';
+import { drawn } from '../support/matrix.js';
+import { seed } from '../support/seed.js';
 
 /** Longer than the calls of a cell take, however busy the machine is; a lock-up fails after it. */
 const acquire = 15_000;
+const at = seed();
+const random = new Random(at);
 
 /** What these calls need of a model's `cache`, whose types the models of a load do not carry. */
 interface Manager {
@@ -141,8 +146,8 @@ describe('a pool that is smaller than the number of calls', () => {
 
   for (const [dialect, max] of [['mysql', 1], ['mysql', 2], ['mysql', 5], ['mariadb', 1], ['mariadb', 2]] as const) {
     describe(`${String(max)} connections, ${dialect}`, () => {
-      for (const [title, work] of Object.entries({ ...writes, ...reads, ...mixed })) {
-        it(title, async () => {
+      for (const [title, work] of drawn(Object.entries({ ...writes, ...reads, ...mixed }), random)) {
+        it(`${title} (SEED=${String(at)})`, async () => {
           const connections = await run(work, max + 3, max, dialect);
           // Sequelize itself opens one more to ask for the server's version.
           assert.ok(connections <= max + 1, `${String(connections)} connections were opened`);

@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { after, before, beforeEach, describe, it } from 'node:test';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DataTypes, Model, type CreationOptional, type ForeignKey, type InferAttributes, type InferCreationAttributes, type NonAttribute } from 'sequelize';
 import { QuerysetCache, QuerysetCountCache, QuerysetExistsCache, registerCache, withCache, type FlashEvents, type JsonValue } from '../../src/index.js';
 import { MemoryStore } from '../../src/stores/memory.js';
@@ -79,8 +78,7 @@ for (const name of backendNames) {
 
     it('a list is cached with its rows, and costs one round trip when it is warm', async () => {
       const cold = await costing(backend, { sql: 1 }, () => Vote.cache.filter({ user: bill }));
-      // A round trip is what leaves in one turn of the event loop.
-      await nextTurn();
+      await backend.store.quiet();
       const warm = await costing(backend, { sql: 0 }, () => Vote.cache.filter({ userId: bill.id }));
       assert.equal(backend.store.roundTrips, 1);
       assert.deepEqual(weights(cold), [1, 2, 3]);

@@ -1,7 +1,6 @@
 /** What relations lead to: related rows, included instances, cached foreign keys. */
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, it } from 'node:test';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DataTypes, Model, type CreationOptional, type ForeignKey, type InferAttributes, type InferCreationAttributes, type ModelStatic, type NonAttribute } from 'sequelize';
 import { DoesNotExist, InstanceCache, NotInCacheError, registerCache, RelatedInstanceCache, RelatedQuerysetCache, withCache } from '../../src/index.js';
 import { backendNames, openBackend, type Backend } from '../support/backends.js';
@@ -152,7 +151,7 @@ for (const name of backendNames) {
     const words = (found: readonly Tag[]): string[] => found.map(({ word }) => word).sort();
     /** One more read, warm: no SQL, and one round trip. */
     async function warm<T>(read: () => Promise<T>): Promise<T> {
-      await nextTurn();
+      await backend.store.quiet();
       const answer = await costing(backend, { sql: 0 }, read);
       if (name === 'mariadb') assert.equal(backend.store.roundTrips, 1);
       return answer;
@@ -291,7 +290,7 @@ for (const name of backendNames) {
       const found = await User.findAll({ where: { name: people.map((one) => one.name) }, order: ['id'] });
       const included = await User.findAll({ where: { name: people.map((one) => one.name) }, order: ['id'], include: 'country' });
       await User.cache.prefetch(found, ['country']);
-      await nextTurn();
+      await backend.store.quiet();
       const again = await costing(backend, { sql: 0 }, () => User.cache.prefetch(found, ['country']));
       if (name === 'mariadb') assert.equal(backend.store.roundTrips, 1);
       assert.deepEqual(again.map((user) => user.country?.title), ['Norway', 'Finland', undefined]);
@@ -305,12 +304,12 @@ for (const name of backendNames) {
       const [one, two] = await User.bulkCreate(['x', 'y'].map((letter) => ({ name: `${letter} ${bill.name}`, countryCode: 'no' })));
       const keys = [one!.id, -1, two!.id].map((id) => ({ id }));
       await User.cache.getMany(keys);
-      await nextTurn();
+      await backend.store.quiet();
       const found = await User.cache.getMany([...keys, { name: `nobody ${bill.name}` }], { cacheOnly: true });
       assert.deepEqual(found.map((user) => user?.id), [one!.id, undefined, two!.id, undefined]);
       assert.deepEqual([found[1], found[3]], [null, undefined], 'one that does not exist, one that is not cached');
       await User.cache.prefetch(found, ['country']);
-      await nextTurn();
+      await backend.store.quiet();
       const again = await costing(backend, { sql: 0 }, () => User.cache.prefetch(found, ['country']));
       assert.equal(again, found);
       assert.deepEqual(again.map((user) => user?.country?.title), ['Norway', undefined, 'Norway', undefined]);
@@ -343,7 +342,7 @@ for (const name of backendNames) {
           for (const title of ['first', 'second']) {
             await shop.update({ title });
             assert.equal((await found.getShop())?.get('title'), title);
-            await nextTurn();
+            await backend.store.quiet();
             assert.equal((await costing(backend, { sql: 0 }, () => found.getShop()))?.get('title'), title);
           }
           // Sequelize does not add the foreign key to the table that the model itself has in another schema.
