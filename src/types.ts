@@ -475,7 +475,17 @@ export interface CacheClass<M extends Model = Model> extends MistakenStatics {
 
 /** Names that are taken for those of static members of a cache class, and have no effect. */
 export type MistakenStatics = Readonly<
-  Partial<Record<'keyField' | 'keyfields' | 'ttl' | 'timeOut' | 'negativeTimeOut' | 'allowTime' | 'orderBy' | 'relations' | 'includes', never>>
+  Partial<
+    Record<
+      | 'keyField' | 'keyfields' | 'key_fields'
+      | 'ttl' | 'timeOut' | 'negativeTimeOut' | 'negative_timeout'
+      | 'allowTime' | 'allow_time'
+      | 'orderBy' | 'order_by' | 'ordering'
+      | 'relations' | 'includes' | 'selectRelated' | 'select_related' | 'prefetchRelated' | 'prefetch_related'
+      | 'serializer' | 'deserializer',
+      never
+    >
+  >
 >;
 
 /** `static order`: attributes, each with its direction. */

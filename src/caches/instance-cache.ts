@@ -25,6 +25,11 @@ export abstract class InstanceCache<
   M extends Model,
   K extends readonly string[] = readonly string[],
 > extends CacheClassQuery<M, K> {
+  /** Of `QuerysetCache`: it has no effect here. */
+  declare readonly getResult?: never;
+  /** Of `QuerysetCache`: it has no effect here. */
+  declare readonly getResults?: never;
+
   /**
    * The instance, from the cache or else from the database.
    * A simple cache rejects with the model's `DoesNotExist` if there is none; a custom one (with

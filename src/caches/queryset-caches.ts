@@ -28,6 +28,11 @@ export abstract class QuerysetCache<
   M extends Model,
   K extends readonly string[] = readonly string[],
 > extends CacheClassQuery<M, K, ListArguments<M, K>> {
+  /** Of `InstanceCache`: it has no effect here. */
+  declare readonly getInstance?: never;
+  /** Of `InstanceCache`: it has no effect here. */
+  declare readonly getInstances?: never;
+
   /**
    * The instances, or what an overridden `getResult` returned.
    * @throws KeyFieldNotPassedError, UnknownKeyFieldError, InvalidKeyValueError, WrongModelError,
@@ -77,6 +82,15 @@ export abstract class QuerysetExistsCache<
   M extends Model,
   K extends readonly string[] = readonly string[],
 > extends CacheClassQuery<M, K, ListArguments<M, K>> {
+  /** Of `InstanceCache`: it has no effect here. */
+  declare readonly getInstance?: never;
+  /** Of `InstanceCache`: it has no effect here. */
+  declare readonly getInstances?: never;
+  /** Of `QuerysetCache`: it has no effect here. */
+  declare readonly getResult?: never;
+  /** Of `QuerysetCache`: it has no effect here. */
+  declare readonly getResults?: never;
+
   /** Whether there is a row. Throws what `QuerysetCache.resolve` throws. */
   async resolve(options: ReadOptions = {}): Promise<boolean> {
     return (await this.read(options)) as boolean;
@@ -92,6 +106,15 @@ export abstract class QuerysetCountCache<
   M extends Model,
   K extends readonly string[] = readonly string[],
 > extends CacheClassQuery<M, K, ListArguments<M, K>> {
+  /** Of `InstanceCache`: it has no effect here. */
+  declare readonly getInstance?: never;
+  /** Of `InstanceCache`: it has no effect here. */
+  declare readonly getInstances?: never;
+  /** Of `QuerysetCache`: it has no effect here. */
+  declare readonly getResult?: never;
+  /** Of `QuerysetCache`: it has no effect here. */
+  declare readonly getResults?: never;
+
   /** The number of rows. Throws what `QuerysetCache.resolve` throws. */
   async resolve(options: ReadOptions = {}): Promise<number> {
     return (await this.read(options)) as number;

@@ -26,6 +26,15 @@ export abstract class RelatedInstanceCache<
   R extends Model,
   K extends readonly string[] = readonly string[],
 > extends CacheClassQuery<M, K> {
+  /** Of `InstanceCache`: it has no effect here. */
+  declare readonly getInstance?: never;
+  /** Of `InstanceCache`: it has no effect here. */
+  declare readonly getInstances?: never;
+  /** Of `QuerysetCache`: it has no effect here. */
+  declare readonly getResult?: never;
+  /** Of `QuerysetCache`: it has no effect here. */
+  declare readonly getResults?: never;
+
   /** The related instance; `null` where the row or a related one does not exist. Throws what `QuerysetCache.resolve` throws. */
   async resolve(options: ReadOptions = {}): Promise<R | null> {
     return (await this.read(options)) as R | null;
@@ -52,6 +61,15 @@ export abstract class RelatedQuerysetCache<
   R extends Model,
   K extends readonly string[] = readonly string[],
 > extends CacheClassQuery<M, K, ListArguments<M, K>> {
+  /** Of `InstanceCache`: it has no effect here. */
+  declare readonly getInstance?: never;
+  /** Of `InstanceCache`: it has no effect here. */
+  declare readonly getInstances?: never;
+  /** Of `QuerysetCache`: it has no effect here. */
+  declare readonly getResult?: never;
+  /** Of `QuerysetCache`: it has no effect here. */
+  declare readonly getResults?: never;
+
   /** The related instances, in the order in which they are come to. Throws what `QuerysetCache.resolve` throws. */
   async resolve(options: ReadOptions = {}): Promise<R[]> {
     return (await this.read(options)) as R[];

@@ -97,19 +97,22 @@ export class ReadLeases {
     }
   }
 
+  /** Places read leases where `seen` says what stands there. Resolves to those that were placed, by key. */
+  async placeAll(keys: Iterable<string>, seen: Look): Promise<Map<string, string>> {
+    const wanted = [...keys];
+    const leases = new Map<string, string>();
+    for (const [at, lease] of (await Promise.all(wanted.map((key) => this.place(key, seen(key))))).entries()) {
+      if (lease !== undefined) leases.set(wanted[at] as string, lease);
+    }
+    return leases;
+  }
+
   /**
    * Places read leases where nothing is thought to stand. They are sent before whatever is sent next, so
    * that a look behind them shows them. Resolves to those that were placed, by key.
    */
-  async placeAhead(keys: readonly string[]): Promise<ReadonlyMap<string, string>> {
-    const leases = new Map<string, string>();
-    await Promise.all(
-      keys.map(async (key) => {
-        const lease = await this.place(key, absent);
-        if (lease !== undefined) leases.set(key, lease);
-      }),
-    );
-    return leases;
+  placeAhead(keys: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    return this.placeAll(keys, () => absent);
   }
 
   /**
@@ -142,8 +145,8 @@ export class ReadLeases {
   }
 
   /** Replaces a lease by a value. */
-  async fill(key: string, lease: string, seen: Seen, value: string, seconds: number): Promise<Filled> {
-    if (seen.state !== 'lease' || seen.text !== lease) return lost;
+  fill(key: string, lease: string, seen: Seen, value: string, seconds: number): Promise<Filled> {
+    if (seen.state !== 'lease' || seen.text !== lease) return Promise.resolve(lost);
     return this.#swap(key, value, seen.token, seconds);
   }
 

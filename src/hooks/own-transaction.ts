@@ -29,6 +29,8 @@ export interface OwnWork {
   level(connection: Transaction): Promise<Level>;
   /** Reads, runs the statement and reads again. */
   run(transaction: Transaction, level: Level): Promise<Sent>;
+  /** Whether ROLLBACK undoes all that was done. */
+  isUndoable(transaction: Transaction): Promise<boolean>;
   /** Takes in that not all is known that was changed: it cannot be undone, or was tried often enough. */
   acceptJoined(joined: Sent['joined']): void;
   /** Marks what was changed, before COMMIT. */
@@ -54,7 +56,10 @@ export async function inOwnTransaction(
       const { result, joined } = await work.run(own.transaction, level);
       if (joined.length > 0) {
         repeats += 1;
-        if (work.repeatable && repeats <= mostRepeats && (await own.undo())) continue;
+        if (work.repeatable && repeats <= mostRepeats && (await work.isUndoable(own.transaction))) {
+          await own.undo();
+          continue;
+        }
         work.acceptJoined(joined);
       }
       await work.mark();
@@ -88,6 +93,11 @@ export async function sendUntilThrough(run: () => Promise<unknown>): Promise<unk
 /** Lets the others go first; for longer, the more often they were in the way. */
 const pauseAfter = (attempt: number): Promise<void> => sleep(Math.random() * firstPauseMs * 2 ** (attempt - 1));
 
+const own = new WeakSet<Transaction>();
+
+/** Whether a transaction is one of the plugin's own. */
+export const isOwn = (transaction: Transaction): boolean => own.has(transaction);
+
 /** A transaction on a connection that Sequelize has taken for a statement, and gives back after it. */
 class StatementTransaction {
   readonly transaction: Transaction;
@@ -103,6 +113,7 @@ class StatementTransaction {
     };
     const keep = { connection, cleanup: () => undefined, forceCleanup };
     this.transaction = Object.assign(new Transaction(sequelize, {}), keep);
+    own.add(this.transaction);
   }
 
   async begin(level: Level): Promise<void> {
@@ -116,11 +127,9 @@ class StatementTransaction {
     this.#begun = false;
   }
 
-  /** Rolls back; resolves to whether all is undone: rows of a table without transactions stay changed. */
-  async undo(): Promise<boolean> {
-    const warnings = await this.#run('ROLLBACK');
+  async undo(): Promise<void> {
+    await this.#run('ROLLBACK');
     this.#begun = false;
-    return warnings === 0;
   }
 
   /** Never rejects: it follows an error that the caller has to see. */
@@ -146,11 +155,7 @@ class StatementTransaction {
     });
   }
 
-  /** Resolves to the number of warnings. */
-  async #run(sql: string): Promise<number> {
-    const answers: readonly unknown[] = await this.#sequelize.query(sql, { transaction: this.transaction, ...withoutRows, ...noRetry });
-    const [answer] = answers;
-    const warnings: unknown = typeof answer === 'object' && answer !== null ? Reflect.get(answer, 'warningStatus') : undefined;
-    return typeof warnings === 'number' ? warnings : 0;
+  async #run(sql: string): Promise<void> {
+    await this.#sequelize.query(sql, { transaction: this.transaction, ...withoutRows, ...noRetry });
   }
 }

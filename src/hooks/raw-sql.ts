@@ -17,28 +17,24 @@ function statementsIn(sql: string): readonly string[] {
 const harmless =
   /^\(*\s*(select|show|desc(ribe)?(?! *analyze)|explain(?! *analyze)|set(?! *statement)|use|start|begin(?! *not)|commit|rollback|savepoint|release|pragma|analyze +(local +|no_write_to_binlog +)?table|lock|unlock|values|table|help)\b/i;
 
-/**
- * MySQL's and MariaDB's statements that commit (or roll back) the transaction they are sent in.
- * `CREATE` and `DROP` of temporary tables do not.
- */
-const committing =
-  /^(alter|analyze|cache +index|change +master|check|commit|create(?! +(or +replace +)?temporary)|drop(?! +temporary)|flush(?! +tables\b.*\bwith\b)|grant|install|load +index|lock|optimize|rename|repair|reset|revoke|rollback(?! *(work *)?to\b)|set +password|truncate)\b/i;
-const beginning = /^(begin(?! *not)|start +transaction|xa +(begin|start))\b/i;
+/** Statements of MySQL and MariaDB that neither commit the transaction that they are sent in nor roll it back. */
+const keeping =
+  /^[(\s]*(select|insert|update|delete|replace|with|values|table|show|desc|describe|explain|analyze(?! +(local +|no_write_to_binlog +)?table)|set(?! +(statement|password))(?!.*\bautocommit\b)|use|savepoint|release|rollback +(work +)?to|create +(or +replace +)?temporary|drop +temporary|load +(data|xml)|prepare|deallocate|do|handler|help)\b/i;
 
 /** Whether a text may change rows. */
 export const canWrite = (sql: string): boolean => statementsIn(sql).some((statement) => !harmless.test(statement));
 
+/** Whether a text may end the transaction that it is sent in. What a procedure or a block runs is not in the text. */
+export const mayEndTransaction = (sql: string): boolean => statementsIn(sql).some((statement) => !keeping.test(statement));
+
 /**
- * What a text does to the transaction that it is sent in: nothing, end it, so that everything that
- * follows is committed at once, or end it and begin another one.
+ * Whether a text is one statement that changes rows and nothing else. If the server undoes it, nothing of
+ * the text is left.
  */
-export function transactionAfter(sql: string): 'same' | 'none' | 'another' {
-  let after: ReturnType<typeof transactionAfter> = 'same';
-  for (const statement of statementsIn(sql)) {
-    if (beginning.test(statement)) after = 'another';
-    else if (committing.test(statement)) after = 'none';
-  }
-  return after;
+export function isOneWrite(sql: string): boolean {
+  if (!/^\s*(insert|update|delete|replace)\b/i.test(sql)) return false;
+  const end = sql.indexOf(';');
+  return end < 0 || end === sql.length - 1 || statementsIn(sql).length === 1;
 }
 
 /** The kind of statement that a text is: the first word, in upper case, of the first one in it that may change rows. */

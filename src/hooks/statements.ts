@@ -6,31 +6,30 @@
  * name, and no failure leaves a marker behind. COMMIT is a statement as well: there the entries of
  * a whole transaction are marked at once.
  */
-import { QueryTypes, type Model, type ModelStatic, type QueryOptions, type Sequelize, type Transaction } from 'sequelize';
+import { QueryTypes, Transaction, type Model, type ModelStatic, type QueryOptions, type Sequelize } from 'sequelize';
 import { setImmediate } from '../clock.js';
 import type { Registry } from '../caches/registry.js';
 import type { Affected, Table } from '../coherence/affected.js';
 import type { Coherence } from '../coherence/coherence.js';
 import type { Write } from '../coherence/write.js';
-import { canonicalValues } from '../models/cached-model.js';
+import { canonicalValues, tableName } from '../models/cached-model.js';
 import { ownValues } from '../models/hydrate.js';
 import { publish } from '../events.js';
 import { noteWrite } from '../request-cache.js';
 import { reachedBy, voidReached } from './cascades.js';
 import { dependsOnAfter, Effects } from './effects.js';
-import { aboutTables, canWrite, changeIn, dropsDatabase, kindOf, transactionAfter } from './raw-sql.js';
+import { aboutTables, canWrite, changeIn, dropsDatabase, isOneWrite, kindOf, mayEndTransaction } from './raw-sql.js';
 import { ExactRows } from './exact-rows.js';
 import { hasRowLocks, type RowLock } from './images.js';
 import { aroundRun, Interception, type Sending } from './interception.js';
 import { LostConnections } from './lost-connections.js';
-import { CannotPrepare, errorNumber, inTheNameOf, noRetry, withoutRows } from './own-statements.js';
-import { inOwnTransaction, sendUntilThrough } from './own-transaction.js';
+import { isQuestion, openRootOf, rootOf, watchTransaction } from './open-transactions.js';
+import { CannotPrepare, inTheNameOf } from './own-statements.js';
+import { inOwnTransaction, isOwn, sendUntilThrough } from './own-transaction.js';
 import { nothingRead, readAfter, readBefore, type Before } from './row-reads.js';
 import { Turns } from './turns.js';
-import { isWrite, planOf, readsRows, voidRowsOf, type StatementOptions, type WritePlan } from './writes.js';
-
-/** Transactions that TRUNCATE or the like ended: what they do from then on is committed at once. */
-const ended = new WeakSet<Transaction>();
+import { isUndoable } from './undoable.js';
+import { isTruncate, isWrite, planOf, readsRows, voidRowsOf, type StatementOptions, type WritePlan } from './writes.js';
 
 /** A transaction may write as many entries one by one as a statement's most rows have with a few keys each. */
 const entriesPerRow = 4;
@@ -71,7 +70,6 @@ export class Statements {
   readonly #failed = new WeakSet<object>();
   /** What the transactions will change when they commit. */
   readonly #pending = new WeakMap<Transaction, Effects>();
-  readonly #ended = ended;
   /** Other Sequelize instances whose transactions this one wrote in. */
   readonly #watched = new Set<Sequelize>();
   readonly #rows: ExactRows;
@@ -126,17 +124,18 @@ export class Statements {
       return;
     }
     const plan = planOf(options, this.#registry, this.#rowLimit);
+    this.#watchTransaction(options, query);
     if (plan === undefined) {
       if (!isByModel(options)) this.#atRun(query, (sql) => this.#beforeText(sql, options, query));
+      else if (isTruncate(options)) await this.#beforeCommitting(options, query);
       return;
     }
-    if (options.transaction == null || this.#ended.has(rootOf(options.transaction))) await this.#beforeAutocommitted(plan, query, options);
+    if (options.transaction == null || openRootOf(options.transaction) === undefined) await this.#beforeAutocommitted(plan, query, options);
     else await this.#beforeInTransaction(plan, options.transaction, query);
   }
 
   async #after(options: StatementOptions, query: object): Promise<void> {
     this.#turns.end(query);
-    await this.#noteDeadlock(options);
     const statement = this.#inFlight.get(query);
     if (statement === undefined) return;
     this.#inFlight.delete(query);
@@ -183,12 +182,14 @@ export class Statements {
 
   async #beforeTextInTransaction(sql: string, root: Transaction, effects: Effects, query: object): Promise<void> {
     const pending = this.#pendingOf(root, effects);
-    const after = hasRowLocks(this.#sequelize) ? transactionAfter(sql) : 'same';
-    if (after === 'same' && !this.#ended.has(root)) return;
     // DDL and some others commit what the transaction did so far.
-    await this.#markText(pending, query);
-    if (after === 'none') this.#ended.add(root);
-    else if (after === 'another') this.#ended.delete(root);
+    const mayCommit = hasRowLocks(this.#sequelize) && (openRootOf(root) === undefined || mayEndTransaction(sql));
+    if (mayCommit) await this.#markText(pending, query);
+  }
+
+  /** TRUNCATE of a table of which nothing is cached commits what the transaction did so far. */
+  async #beforeCommitting({ transaction, type = '' }: StatementOptions, query: object): Promise<void> {
+    if (transaction != null && hasRowLocks(this.#sequelize)) await this.#markText(this.#pendingOf(rootOf(transaction), new Effects(type)), query);
   }
 
   async #markText(effects: Effects, query: object): Promise<void> {
@@ -252,14 +253,16 @@ export class Statements {
   }
 
   async #beforeAutocommitted(plan: WritePlan, query: object, options: StatementOptions): Promise<void> {
-    const { effects, models, cascade } = plan;
+    const { effects } = plan;
     const reads = readsRows(plan);
     if (reads && hasRowLocks(this.#sequelize)) {
       aroundRun(query, (sending) => this.#runInOwnTransaction(plan, query, options, sending));
       return;
     }
-    if (hasRowLocks(this.#sequelize) && options.transaction == null) aroundRun(query, ({ run }) => sendUntilThrough(run));
-    const unlock = reads ? await this.#lock(models[0]?.bound.cached.table ?? cascade?.model.tableName ?? '') : undefined;
+    if (hasRowLocks(this.#sequelize) && options.transaction == null) {
+      aroundRun(query, ({ sql, run }) => (typeof sql === 'string' && isOneWrite(sql) ? sendUntilThrough(run) : run()));
+    }
+    const unlock = reads ? await this.#lock(tableOf(plan)) : undefined;
     let write: Write | undefined;
     try {
       const begun = await this.#begin(options.instance);
@@ -291,7 +294,7 @@ export class Statements {
     try {
       result = await inOwnTransaction(this.#sequelize, connection, this.#rows.settings, {
         // Sequelize itself has ended, at a deadlock, the user's transaction that TRUNCATE had ended in the server.
-        repeatable: options.transaction == null,
+        repeatable: options.transaction == null && typeof sending.sql === 'string' && isOneWrite(sending.sql),
         level: (own) => this.#rows.levelFor(plan, own),
         run: async (own, level) => {
           const sent = await this.#rows.runInOwn(plan, query, own, level, sending);
@@ -299,6 +302,7 @@ export class Statements {
           await readAfter(plan, sent.before, own, 'no lock');
           return sent;
         },
+        isUndoable: (own) => isUndoable(this.#sequelize, own, tableOf(plan)),
         acceptJoined: (joined) => {
           for (const bound of joined) effects.table(bound, 'weak-isolation');
         },
@@ -376,33 +380,32 @@ export class Statements {
       await readAfter(plan, statement.before, transaction, rowLock);
     }
     this.#pendingOf(root, statement.effects);
-    await this.#release(statement.write, connectionOf(transaction));
-    if (plan.commits && ['mysql', 'mariadb'].includes(this.#sequelize.getDialect())) this.#ended.add(root);
-  }
-
-  /**
-   * After a deadlock inside a savepoint the server has rolled back the whole transaction, but
-   * Sequelize only its child: what the parent writes from now on is committed at once. A child that
-   * is rolled back while a statement of it is still under way looks the same from here, so the
-   * server is asked.
-   */
-  async #noteDeadlock({ transaction, completesTransaction }: StatementOptions): Promise<void> {
-    if (transaction == null || completesTransaction === true) return;
-    const { finished } = transaction as { readonly finished?: string };
-    const root = rootOf(transaction);
-    if (finished !== 'rollback' || root === transaction || this.#ended.has(root)) return;
-    if (!(await this.#isOpen(root))) this.#ended.add(root);
-  }
-
-  /** Whether the server still has the transaction: it refuses this only inside of one, and it changes nothing. */
-  async #isOpen(root: Transaction): Promise<boolean> {
-    if (!hasRowLocks(this.#sequelize)) return true;
-    try {
-      await this.#sequelize.query('SET TRANSACTION READ WRITE', { transaction: root, ...withoutRows, ...noRetry });
-      return false;
-    } catch (error) {
-      return errorNumber(error) === cannotChangeTransaction;
+    if (statement.write !== undefined) await this.#release(statement.write, connectionOf(transaction));
+    // The transaction ended before the statement, or by it.
+    else if (openRootOf(root) === undefined) {
+      await this.#invalidate(statement.effects);
+      this.#publish(statement.effects);
     }
+  }
+
+  /** Voids what was committed already. */
+  async #invalidate(effects: Effects): Promise<void> {
+    if (effects.empty) return;
+    await this.#coherence.invalidate(effects.affected);
+    noteWrite(this.#registry);
+    this.#registry.recompute(effects.resets);
+  }
+
+  /** Notices when a statement ends the transaction that it is sent in. */
+  #watchTransaction(options: StatementOptions, query: object): void {
+    const { transaction, hooks, type = '' } = options;
+    if (transaction == null || isOwn(transaction) || Object.hasOwn(options, isQuestion) || bySequelize.has(type)) return;
+    // A text of the program's can do anything, whatever type and model it was given.
+    const isText = typeof hooks !== 'boolean';
+    watchTransaction(this.#sequelize, transaction, query, (sql) => {
+      if (isTruncate(options)) return 'ends';
+      return isText && typeof sql === 'string' && mayEndTransaction(sql) ? 'unknown' : 'goes on';
+    });
   }
 
   /** COMMIT or ROLLBACK of a transaction, or ROLLBACK TO SAVEPOINT. */
@@ -466,16 +469,20 @@ export class Statements {
     this.#watched.add(owner);
     this.#unlisten.add(
       Interception.of(owner).listen({
-        beforeStatement: async (options, query) => {
-          const { transaction, completesTransaction } = options;
-          if (completesTransaction === true) await this.#beforeCompletion(options, query);
-          else if (transaction != null && this.#pending.has(rootOf(transaction)) && !isByModel(options)) {
-            this.#atRun(query, (sql) => this.#beforeTextInTransaction(sql, rootOf(transaction), new Effects(kindOf(sql)), query));
-          }
-        },
+        beforeStatement: (options, query) =>
+          options.completesTransaction === true ? this.#beforeCompletion(options, query) : this.#beforeStatementOfOwner(options, query),
         afterStatement: (options, query) => this.#after(options, query),
       }),
     );
+  }
+
+  /** A statement of another Sequelize instance, in a transaction that this one wrote in. */
+  async #beforeStatementOfOwner(options: StatementOptions, query: object): Promise<void> {
+    const { transaction } = options;
+    if (transaction == null || !this.#pending.has(rootOf(transaction))) return;
+    this.#watchTransaction(options, query);
+    if (isTruncate(options)) await this.#beforeCommitting(options, query);
+    else if (!isByModel(options)) this.#atRun(query, (sql) => this.#beforeTextInTransaction(sql, rootOf(transaction), new Effects(kindOf(sql)), query));
   }
 
   /** The ids of a bulk insert, which only its hook knows. */
@@ -492,12 +499,9 @@ export class Statements {
         else effects.row(bound, primaryKey);
       }
     }
-    if (effects.empty) return;
-    if (options.transaction == null) {
-      await this.#coherence.invalidate(effects.affected);
-      noteWrite(this.#registry);
-      this.#registry.recompute(effects.resets);
-    } else this.#pendingOf(rootOf(options.transaction), effects);
+    const root = openRootOf(options.transaction);
+    if (root === undefined) await this.#invalidate(effects);
+    else this.#pendingOf(root, effects);
   }
 
   // ---- Release --------------------------------------------------------------------------------
@@ -552,24 +556,17 @@ export class Statements {
 const isByModel = ({ model, type, hooks }: StatementOptions): boolean =>
   model !== undefined && (isWrite(type) || (type === QueryTypes.SELECT && typeof hooks === 'boolean'));
 
-/** "Transaction characteristics can't be changed while a transaction is in progress". */
-const cannotChangeTransaction = 1568;
+/** What Sequelize gives START TRANSACTION and SAVEPOINT in place of a query's type. */
+const bySequelize: ReadonlySet<string> = new Set(Object.values(Transaction.TYPES));
 
 /** The connection of a query or a transaction. */
 const connectionOf = (holder: object): unknown => Reflect.get(holder, 'connection');
+
+/** The table that a statement writes to. */
+const tableOf = ({ models: [first], cascade }: WritePlan): string => first?.bound.cached.table ?? (cascade === undefined ? '' : tableName(cascade.model));
 
 /** What of the entries is not among `others`. */
 function without(entries: Affected, others: Affected): Affected {
   if (others.size === 0) return entries;
   return new Map([...entries].filter(([key]) => !others.has(key)));
-}
-
-/** The outermost transaction: only its commit makes anything visible. */
-function rootOf(transaction: Transaction): Transaction {
-  let root = transaction;
-  for (;;) {
-    const { parent } = root as { readonly parent?: Transaction | null };
-    if (parent == null) return root;
-    root = parent;
-  }
 }

@@ -91,6 +91,9 @@ const writes: ReadonlySet<string | undefined> = new Set([
 /** Whether statements of this type write. */
 export const isWrite = (type: string | undefined): boolean => writes.has(type);
 
+/** Whether a statement is TRUNCATE. A paranoid model's is an UPDATE, unless it is forced. */
+export const isTruncate = ({ truncate, type }: StatementOptions): boolean => truncate === true && type !== QueryTypes.BULKUPDATE;
+
 /** Whether the rows that a statement changes are known by its condition only. */
 export const byCondition = ({ models, cascade }: WritePlan): boolean =>
   (cascade !== undefined && cascade.asked === undefined) || models.some(({ readBefore, primaryKeys }) => readBefore && primaryKeys === undefined);
@@ -122,7 +125,7 @@ export function planOf(options: StatementOptions, registry: Registry, rowLimit: 
     else models.push(plan);
   }
   if (effects.empty && models.length === 0 && cascade === undefined) return undefined;
-  return { effects, models, cascade, commits: options.truncate === true, deletes, limited: options.limit != null };
+  return { effects, models, cascade, commits: isTruncate(options), deletes, limited: options.limit != null };
 }
 
 /** What a statement does to one model's rows; the reason where that cannot be told row by row. */

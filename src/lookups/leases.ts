@@ -25,6 +25,8 @@ export type Acquired = ReadonlyMap<Load, LeasedLoad>;
 export interface RowWanted {
   readonly head: string;
   readonly refresh: boolean;
+  /** What stood in its place after the query, where that was looked at. */
+  readonly seen?: Seen;
 }
 
 /** What came of placing leases. */
@@ -175,48 +177,40 @@ export class Leases {
     others: readonly string[],
     since: number,
   ): Promise<RowLeases> {
-    const leases = new Map<string, string>();
+    let leases: Map<string, string> | undefined;
     const early = (): boolean => monotonic() - since < this.#coherence.lateLeaseLimit;
-    const keys = (): string[] => [...new Set([tableKeys.epoch, ...others, ...leases.keys()])];
     let look: Look | undefined;
     if (early() && wanted.size > 0) {
       const all = [...new Set([tableKeys.epoch, ...others, ...wanted.keys()])];
       // Where the store keeps the order, a look that is sent after the leases shows them, and the epoch after them.
       const inOrder = this.#coherence.keepsOrder(all);
-      const again: string[] = [];
-      const placing = Promise.all(
-        Array.from(wanted.keys(), async (key) => {
-          const lease = await this.#coherence.leases.place(key, { state: 'absent' });
-          if (lease === undefined) again.push(key);
-          else leases.set(key, lease);
-        }),
-      );
+      const placing = this.#coherence.leases.placeAll(wanted.keys(), (key) => wanted.get(key)?.seen ?? absent);
       look = inOrder ? await this.#coherence.look(all) : undefined;
-      await placing;
-      if (again.length > 0) {
+      leases = await placing;
+      if (leases.size < wanted.size) {
         // Something stands there: replace it unless it is in use or a value that may still be good.
-        const seenAt = look ?? (await this.#coherence.look([...keys(), ...again]));
-        look = seenAt;
-        const placed = leases.size;
-        await Promise.all(
-          again.map(async (key) => {
-            const seen = seenAt(key);
-            const { head, refresh } = wanted.get(key) as RowWanted;
-            if (!refresh && ((seen.state === 'value' && seen.text.startsWith(head)) || isUncacheableUnder(head, seen))) return;
-            const lease = await this.#coherence.leases.place(key, seen);
-            if (lease !== undefined) leases.set(key, lease);
-          }),
-        );
-        if (leases.size > placed) look = undefined;
+        const again = [...wanted.keys()].filter((key) => leases?.has(key) === false);
+        const seenAt = (look ??= await this.#coherence.look(all));
+        const outdated = again.filter((key) => !isKept(seenAt(key), wanted.get(key) as RowWanted));
+        const more = await this.#coherence.leases.placeAll(outdated, seenAt);
+        for (const [key, lease] of more) leases.set(key, lease);
+        if (more.size > 0) look = undefined;
       }
     }
+    leases ??= new Map();
     // Once more, now that they stand: this process may have been stopped in between.
     const inTime = early();
-    look ??= await this.#coherence.look(keys());
+    look ??= await this.#coherence.look([...new Set([tableKeys.epoch, ...others, ...leases.keys()])]);
     const epoch = look(tableKeys.epoch);
     return { leases, look, epoch: inTime && epoch.state === 'stamp' ? epoch.text : undefined, late: !inTime };
   }
 }
+
+/** Whether what stands in a row's place stays there. */
+const isKept = (seen: Seen, { head, refresh }: RowWanted): boolean =>
+  !refresh && ((seen.state === 'value' && seen.text.startsWith(head)) || isUncacheableUnder(head, seen));
+
+const absent: Seen = Object.freeze({ state: 'absent' });
 
 /** Whether its lease is on the very key that its answer is stored under, and nothing else is: a look at it suffices. */
 export const isFilledByLease = (cache: BoundCache): boolean => cache.kind === 'result' || (cache.kind === 'simple' && cache.primary);

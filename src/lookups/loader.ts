@@ -25,6 +25,7 @@ import { isFilledByLease, Leases, noneTried, type Tried } from './leases.js';
 import { Statement } from './statement.js';
 import { joined, noteBypass, witnessOf, type AnsweredLoad, type Flight, type LeasedLoad, type Load, type Outcome, type Sent } from './load.js';
 import { inOwnCode, isInOwnCode, runsOwnCode } from './own-code.js';
+import { Pages } from './pages.js';
 import { Renewal } from './renewal.js';
 import {
   definedOf,
@@ -34,12 +35,12 @@ import {
   Lookup,
   needsEpoch,
   nothingSeen,
-  Page,
   Queue,
   through,
   Wanted,
   type Answer,
   type Mode,
+  type Page,
   type Waiter,
 } from './lookup.js';
 
@@ -52,6 +53,7 @@ export class Loader {
   readonly #judge: Judge;
   readonly #leases: Leases;
   readonly #filler: Filler;
+  readonly #pages: Pages;
   readonly #flights = new Map<string, Flight>();
   readonly #gate: Gate;
   /** Statements that hold leases: those that run, and some that are about to. */
@@ -68,7 +70,8 @@ export class Loader {
     this.#judge = new Judge(coherence, this.#hints, this.#listHints);
     this.#leases = new Leases(coherence);
     this.#admission = new Gate(options.maxConcurrentLoads * waitingPerLoad);
-    this.#filler = new Filler(coherence, this.#leases, this.#hints, this.#listHints, options.writeLease);
+    this.#filler = new Filler({ coherence, leases: this.#leases, hints: this.#hints, listHints: this.#listHints, writeLease: options.writeLease });
+    this.#pages = new Pages(coherence);
     this.#gate = new Gate(options.maxConcurrentLoads);
     this.#ownCode = new Gate(options.maxConcurrentLoads);
   }
@@ -89,11 +92,11 @@ export class Loader {
   }
 
   /**
-   * Looks at keys ahead of lookups, in one round trip.
+   * Looks at keys ahead of lookups, in one round trip for all pages of one tick.
    * @param epochs those of them that are tables' epochs, as they were last
    */
-  async page(keys: ReadonlySet<string>, epochs: ReadonlyMap<string, string | undefined>): Promise<Page> {
-    return keys.size === 0 ? new Page() : new Page(keys, await this.#coherence.survey([...keys], epochs, false));
+  page(keys: ReadonlySet<string>, epochs: ReadonlyMap<string, string | undefined>): Promise<Page> {
+    return this.#pages.open(keys, epochs);
   }
 
   /** The answer, where a store in this process has it: what is no hit goes the way of all lookups. */
@@ -633,12 +636,10 @@ export class Loader {
     switch (cache.kind) {
       case 'simple':
         return cache.primary ? { stored: this.#filler.primary(cache, loads), rest: [] } : this.#filler.byKey(cache, loads);
-      case 'list': {
-        const sent = await Promise.all(loads.map((load) => this.#filler.list(cache, load)));
-        return { stored: Promise.all(sent.map(({ stored }) => stored)), rest: sent.flatMap(({ rest }) => rest) };
-      }
+      case 'list':
+        return this.#filler.lists.fill(cache, loads);
       case 'result':
-        return { stored: Promise.all(loads.map((load) => this.#filler.result(cache, load))), rest: [] };
+        return { stored: this.#filler.results(cache, loads), rest: [] };
     }
   }
 

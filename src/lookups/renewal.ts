@@ -54,9 +54,9 @@ export class Renewal {
     await this.#running;
   }
 
-  /** Ends the renewals of one lease. Resolves when none is under way. */
-  async release(key: string): Promise<void> {
-    this.#released.add(key);
+  /** Ends the renewals of these leases. Resolves when none is under way. */
+  async release(keys: readonly string[]): Promise<void> {
+    for (const key of keys) this.#released.add(key);
     if (this.#released.size === this.#held.size) clearInterval(this.#timer);
     await this.#running;
   }

@@ -35,9 +35,9 @@ export const breaks: readonly Break[] = [
     edits: [
       {
         file: 'coherence/read-leases.js',
-        replace: `async fill(key, lease, seen, value, seconds) {
+        replace: `fill(key, lease, seen, value, seconds) {
         if (seen.state !== 'lease' || seen.text !== lease)`,
-        by: `async fill(key, lease, seen, value, seconds) {
+        by: `fill(key, lease, seen, value, seconds) {
         if (!('token' in seen))`,
       },
     ],

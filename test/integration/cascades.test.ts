@@ -45,7 +45,7 @@ const caches = ({ Pet, Note, Badge }: Models) => ({
 
 /** Two owners with all that refers to them, and one with nothing. */
 async function fill({ sequelize, Owner, Pet, Note, Badge }: Models): Promise<void> {
-  await sequelize.sync({ force: true });
+  for (const { tableName } of [Note, Badge, Pet, Owner]) await sequelize.query(`DELETE FROM ${tableName}`);
   await Owner.bulkCreate([1, 2, 3].map((n) => ({ id: n, name: `owner ${String(n)}`, code: `c${String(n)}` })));
   await Pet.bulkCreate([1, 2, 3, 4].map((n) => ({ id: n, name: `pet ${String(n)}`, ownerId: n < 3 ? 1 : 2 })));
   await Note.bulkCreate([{ id: 1, text: 'a', petId: 1 }, { id: 2, text: 'b', petId: 3 }, { id: 3, text: 'c', petId: 3 }]);
@@ -133,6 +133,7 @@ for (const name of backendNames) {
       backend = await openBackend(name);
       models = defineModels(backend.sequelize);
       cached = caches(models);
+      await backend.sequelize.sync();
       backend.setup();
       subscribe('sequelize-flash:invalidate', listener);
     });
@@ -145,23 +146,31 @@ for (const name of backendNames) {
     const tables = ['Pet', 'Note', 'Badge'] as const;
     const lists = { Pet: { owner: 'ownerId' }, Note: { pet: 'petId', answered: 'answeredId' }, Badge: { owner: 'byCode', giver: 'giverId' } } as const;
     const keys = [1, 2, 3, 4, 5, 9];
+    const valuesOf = (table: (typeof tables)[number], key: number): (readonly [list: string, column: string, value: string | number | null])[] =>
+      Object.entries(lists[table]).flatMap(([list, column]) => [[list, column, column === 'byCode' ? `c${String(key)}` : key] as const, [list, column, null] as const]);
 
-    const answers = async (of: (table: (typeof tables)[number], key: number, list?: readonly [string, string, unknown]) => Promise<unknown>): Promise<unknown> => {
+    /** What every lookup finds, all asked at once. */
+    const fromCache = async (): Promise<unknown> => {
+      const found = tables.flatMap((table) =>
+        keys.flatMap((key) => [
+          cached[table].getOrNone({ id: key }).then((row) => [table, key, row]),
+          ...valuesOf(table, key).map(async ([list, , value]) => [table, list, value, await (cached[table].filter as (of: object) => Promise<unknown>)({ [list]: value })]),
+        ]),
+      );
+      return JSON.parse(JSON.stringify(await Promise.all(found))) as unknown;
+    };
+    /** The same, told from the rows of the tables. */
+    const fromDatabase = async (): Promise<unknown> => {
       const found: unknown[] = [];
       for (const table of tables) {
+        const rows = await models[table].findAll({ order: ['id'] });
         for (const key of keys) {
-          found.push([table, key, await of(table, key)]);
-          for (const [list, column] of Object.entries(lists[table])) {
-            for (const value of column === 'byCode' ? [`c${String(key)}`, null] : [key, null]) found.push([table, list, value, await of(table, key, [list, column, value])]);
-          }
+          found.push([table, key, rows.find((row) => row.get('id') === key) ?? null]);
+          for (const [list, column, value] of valuesOf(table, key)) found.push([table, list, value, rows.filter((row) => row.get(column) === value)]);
         }
       }
       return JSON.parse(JSON.stringify(found)) as unknown;
     };
-    const fromCache = (): Promise<unknown> =>
-      answers((table, key, list) => (list === undefined ? cached[table].getOrNone({ id: key }) : (cached[table].filter as (of: object) => Promise<unknown>)({ [list[0]]: list[2] })));
-    const fromDatabase = (): Promise<unknown> =>
-      answers((table, key, list) => (list === undefined ? models[table].findByPk(key) : models[table].findAll({ where: { [list[1]]: list[2] as never }, order: ['id'] })));
     const left = async (): Promise<Expected['stay']> => {
       const of = async (table: (typeof tables)[number]): Promise<readonly number[]> => {
         const found = await Promise.all(all[table].map(async (key) => ((await cached[table].getOrNone({ id: key }, { cacheOnly: true })) == null ? [] : [key])));

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { randomUUID } from 'node:crypto';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
-import { Op, Sequelize, type Options, type Transaction } from 'sequelize';
+import { Op, QueryTypes, Sequelize, type Options, type Transaction } from 'sequelize';
 import { setupCache, type FlashCache, type FlashEvents } from '../../src/index.js';
 import { errorNumber } from '../../src/hooks/own-statements.js';
 import { Random } from '../oracle/random.js';
@@ -280,6 +280,39 @@ describe('the plugin’s own transaction', () => {
     await assertRight();
   });
 
+  // The first one is committed when the second is the victim.
+  const several: Readonly<Record<string, string>> = {
+    'two updates': "UPDATE LoadJobs SET name = CONCAT(name, '+') WHERE id = 1; UPDATE LoadJobs SET name = 'last' WHERE id IN (2, 52)",
+    'an insert and an update': "INSERT INTO LoadJobs (queue, state, name) VALUES (1, 1, 'a;+'); UPDATE LoadJobs SET name = 'last' WHERE id IN (2, 52);",
+    'a procedure': 'CALL two_updates()',
+    'a block': "BEGIN NOT ATOMIC UPDATE LoadJobs SET name = CONCAT(name, '+') WHERE id = 1; UPDATE LoadJobs SET name = 'last' WHERE id IN (2, 52); END",
+  };
+  for (const [title, text] of Object.entries(several)) {
+    for (const type of title === 'two updates' ? [QueryTypes.UPDATE, QueryTypes.BULKUPDATE, QueryTypes.INSERT] : [QueryTypes.UPDATE]) {
+      it(`${title} in one text, as ${type} of a model: the deadlock is the program’s, and nothing is applied twice`, async () => {
+        const process = open(true, { dialectOptions: { multipleStatements: true } });
+        await plain.sequelize.query(
+          "CREATE OR REPLACE PROCEDURE two_updates() BEGIN UPDATE LoadJobs SET name = CONCAT(name, '+') WHERE id = 1; UPDATE LoadJobs SET name = 'last' WHERE id IN (2, 52); END",
+        );
+        await plain.models.Job.update({ name: '' }, { where: {} });
+        await warm(process);
+        const other = await heavyTransaction();
+        await plain.models.Job.update({ name: 'held' }, { where: { id: 52 }, transaction: other });
+        const writing = process.sequelize.query(text, { type: type as QueryTypes.UPDATE, model: process.models.Job } as object).then(
+          () => undefined,
+          (error: unknown) => error,
+        );
+        await waitsForLock();
+        await plain.models.Job.update({ name: 'crossed' }, { where: { id: 2 }, transaction: other });
+        await other.commit();
+        assert.equal(errorNumber(await writing), 1213);
+        const applied = await plain.models.Job.findAll({ where: { name: { [Op.like]: '%+' } }, raw: true });
+        assert.deepEqual(applied.map(({ name }) => name?.replace(/[^+]/g, '')), ['+']);
+        await assertRight();
+      });
+    }
+  }
+
   it('a deadlock in a transaction of the program’s is the program’s: nothing is begun again', async () => {
     writer.sql.length = 0;
     const error = await deadlockAtRead(writer, 1, () =>
@@ -322,6 +355,62 @@ describe('the plugin’s own transaction', () => {
       });
     }
   }
+
+  /** A statement that a row joins; resolves to how many rows were written, and how often. */
+  async function joinedBy(process: Process, write: (models: LoadModels) => Promise<unknown>): Promise<readonly string[]> {
+    const wide = await listening('invalidate', async () => {
+      const hold = holdNext(process, /^(UPDATE|DELETE)/);
+      const writing = write(process.models);
+      await hold.reached;
+      await plain.models.Job.create({ queue: 3, state: 1, name: '' });
+      hold.release();
+      await writing;
+    });
+    return wide.flatMap(({ wide: tables }) => tables.map(({ reason }) => reason));
+  }
+
+  const audited = `CREATE TABLE IF NOT EXISTS Audits (n INT) ENGINE = MyISAM`;
+  const notUndoable: Readonly<Record<string, readonly string[]>> = {
+    'a trigger that writes to a table without transactions': [audited, 'CREATE TRIGGER audit AFTER UPDATE ON LoadJobs FOR EACH ROW INSERT INTO Audits VALUES (NEW.id)'],
+    'a trigger before it': [audited, 'CREATE TRIGGER audit BEFORE UPDATE ON LoadJobs FOR EACH ROW INSERT INTO Audits VALUES (NEW.id)'],
+    'a table without transactions': ['ALTER TABLE LoadJobs ENGINE = MyISAM'],
+    'a table of Aria': ['ALTER TABLE LoadJobs ENGINE = Aria'],
+  };
+  for (const [title, given] of Object.entries(notUndoable)) {
+    it(`${title}: a row that joins undoes nothing, the statement is applied once, and the table is void`, async () => {
+      for (const statement of given) await plain.sequelize.query(statement);
+      const process = open(true);
+      await warm(process);
+      process.sql.length = 0;
+      const affected = await plain.models.Job.count({ where: { state: 1 } });
+      const reasons = await joinedBy(process, ({ Job }) => Job.update({ queue: 11, name: Sequelize.literal("CONCAT(COALESCE(name, ''), '+')") }, { where: { state: 1 } }));
+      assert.deepEqual(reasons, ['weak-isolation']);
+      assert.equal(count(process, /^START TRANSACTION/), 1);
+      const written = await plain.models.Job.findAll({ where: { state: 1 }, raw: true });
+      assert.deepEqual([written.length, new Set(written.map(({ name: text, queue }) => `${text ?? ''} ${String(queue)}`))], [affected + 1, new Set(['+ 11'])]);
+      await plain.sequelize.query('DROP TRIGGER IF EXISTS audit');
+      await plain.sequelize.query('DROP TABLE IF EXISTS Audits');
+      await assertRight();
+    });
+  }
+
+  it('a trigger, and a user without the privilege TRIGGER: nothing is lost', async () => {
+    for (const statement of [audited, 'CREATE TRIGGER audit AFTER UPDATE ON LoadJobs FOR EACH ROW INSERT INTO Audits VALUES (NEW.id)']) await plain.sequelize.query(statement);
+    const user = `u${randomUUID().slice(0, 8)}`;
+    await admin.query(`CREATE USER '${user}'@'%' IDENTIFIED BY 'p'`);
+    try {
+      await admin.query(`GRANT SELECT, UPDATE ON ${name}.* TO '${user}'@'%'`);
+      const process = open(true, {}, [], Object.assign(new URL(url), { username: user, password: 'p' }).href);
+      await warm(process);
+      assert.deepEqual(await joinedBy(process, ({ Job }) => Job.update({ queue: 11 }, { where: { state: 1 } })), ['weak-isolation']);
+      assert.deepEqual(new Set((await plain.models.Job.findAll({ where: { state: 1 }, raw: true })).map(({ queue }) => queue)), new Set([11]));
+      await assertRight();
+    } finally {
+      await admin.query(`DROP USER '${user}'@'%'`);
+      await plain.sequelize.query('DROP TRIGGER audit');
+      await plain.sequelize.query('DROP TABLE Audits');
+    }
+  });
 
   // ---- Drivers and options --------------------------------------------------------------------
 

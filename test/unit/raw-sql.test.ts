@@ -1,7 +1,7 @@
 /** What the text of a raw statement tells: whether it may change rows, and what becomes of its transaction. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { canWrite, changeIn, dropsDatabase, transactionAfter } from '../../src/hooks/raw-sql.js';
+import { canWrite, changeIn, dropsDatabase, isOneWrite, mayEndTransaction } from '../../src/hooks/raw-sql.js';
 
 const reads = [
   'SELECT * FROM Users',
@@ -54,39 +54,72 @@ describe('raw SQL', () => {
     });
   }
 
-  const outcomes: readonly (readonly [string, ReturnType<typeof transactionAfter>])[] = [
-    ['SELECT 1', 'same'],
-    ['UPDATE Users SET x = 1', 'same'],
-    ["UPDATE Users SET x = '; COMMIT; '", 'same'],
-    ['SAVEPOINT a', 'same'],
-    ['ROLLBACK TO SAVEPOINT a', 'same'],
-    ['ROLLBACK WORK TO a', 'same'],
-    ['CREATE TEMPORARY TABLE a (b INT)', 'same'],
-    ['CREATE OR REPLACE TEMPORARY TABLE a (b INT)', 'same'],
-    ['DROP TEMPORARY TABLE a', 'same'],
-    ['DROP\n\tTEMPORARY TABLE a', 'same'],
-    ['FLUSH TABLES WITH READ LOCK', 'same'],
-    ['SET autocommit = 1', 'same'],
-    ['COMMIT', 'none'],
-    ['rollback', 'none'],
-    ['CREATE TABLE a (b INT)', 'none'],
-    ['CREATE OR REPLACE TABLE a (b INT)', 'none'],
-    ['alter table a add c int', 'none'],
-    ['DROP TABLE a', 'none'],
-    ['RENAME TABLE a TO b', 'none'],
-    ['TRUNCATE a', 'none'],
-    ['LOCK TABLES a WRITE', 'none'],
-    ['ANALYZE TABLE a', 'none'],
-    ['GRANT ALL ON a TO b', 'none'],
-    ['SELECT 1; COMMIT', 'none'],
-    ['BEGIN', 'another'],
-    ['START TRANSACTION;', 'another'],
-    ['COMMIT; START TRANSACTION', 'another'],
-    ['START TRANSACTION; COMMIT', 'none'],
-  ];
-  for (const [sql, expected] of outcomes) {
-    it(`leaves ${expected === 'none' ? 'no' : expected === 'same' ? 'the same' : 'another'} transaction: ${sql}`, () => {
-      assert.equal(transactionAfter(sql), expected);
+  for (const [sql, expected] of [
+    ['SELECT 1', false],
+    ['UPDATE Users SET x = 1', false],
+    ["UPDATE Users SET x = '; COMMIT; '", false],
+    ['WITH a AS (SELECT 1) DELETE FROM Users', false],
+    ['(SELECT 1) UNION (SELECT 2)', false],
+    ['SAVEPOINT a', false],
+    ['RELEASE SAVEPOINT a', false],
+    ['ROLLBACK TO SAVEPOINT a', false],
+    ['ROLLBACK WORK TO a', false],
+    ['CREATE TEMPORARY TABLE a (b INT)', false],
+    ['CREATE OR REPLACE TEMPORARY TABLE a (b INT)', false],
+    ['DROP TEMPORARY TABLE a', false],
+    ['DROP\n\tTEMPORARY TABLE a', false],
+    ['SET @a = 1', false],
+    ['ANALYZE UPDATE Users SET x = 1', false],
+    ['ANALYZE FORMAT=JSON SELECT * FROM Users', false],
+    ["LOAD DATA INFILE 'a' INTO TABLE Users", false],
+    ['SET autocommit = 1', true],
+    ['SET @a = 1, @@session.autocommit = 1', true],
+    ["SET PASSWORD = 'a'", true],
+    ['SET STATEMENT max_statement_time = 1 FOR CALL rename_all()', true],
+    ['COMMIT', true],
+    ['COMMIT AND CHAIN', true],
+    ['rollback', true],
+    ['CREATE TABLE a (b INT)', true],
+    ['CREATE OR REPLACE TABLE a (b INT)', true],
+    ['alter table a add c int', true],
+    ['DROP TABLE a', true],
+    ['RENAME TABLE a TO b', true],
+    ['TRUNCATE a', true],
+    ['LOCK TABLES a WRITE', true],
+    ['UNLOCK TABLES', true],
+    ['ANALYZE TABLE a', true],
+    ['ANALYZE LOCAL TABLE a', true],
+    ['GRANT ALL ON a TO b', true],
+    ['STOP REPLICA', true],
+    ['SELECT 1; COMMIT', true],
+    ['BEGIN', true],
+    ['START TRANSACTION;', true],
+    ['CALL rename_all()', true],
+    ['EXECUTE renaming', true],
+    ["EXECUTE IMMEDIATE 'COMMIT'", true],
+    ['BEGIN NOT ATOMIC COMMIT; END', true],
+    ['/*!40000 COMMIT */', true],
+  ] as const) {
+    it(`${expected ? 'may end' : 'keeps'} its transaction: ${sql}`, () => {
+      assert.equal(mayEndTransaction(sql), expected);
+    });
+  }
+
+  for (const [sql, expected] of [
+    ['UPDATE `Users` SET `x`=1 WHERE `id` = 1', true],
+    ['UPDATE `Users` SET `x`=1;', true],
+    ["INSERT INTO Users (x) VALUES ('a; b'), ('c');", true],
+    ['  delete from Users;\n', true],
+    ['REPLACE INTO Users VALUES (1) -- ; a comment', true],
+    ['UPDATE Users SET x = x + 1; UPDATE Users SET y = 1', false],
+    ["INSERT INTO Users VALUES ('a'); DELETE FROM Users;", false],
+    ['UPDATE Users SET x = 1 /*! ; DELETE FROM Users */', false],
+    ['CALL rename_all()', false],
+    ['BEGIN NOT ATOMIC UPDATE Users SET x = 1; END', false],
+    ['START TRANSACTION', false],
+  ] as const) {
+    it(`is ${expected ? 'one write' : 'not one write'}: ${sql}`, () => {
+      assert.equal(isOneWrite(sql), expected);
     });
   }
 

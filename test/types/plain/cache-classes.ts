@@ -1,8 +1,8 @@
 /** Cache classes: their constructors, `resolve`, `getInstance`, and their place in `withCache`. */
 import { type CreationOptional, type ForeignKey, type InferAttributes, type InferCreationAttributes, Model, type NonAttribute } from 'sequelize';
 import type { CacheClass, CacheQuery, InvalidationResult, KeyValues, ModelCache } from '../support.js';
-import { type Equal, type Expect, expectType, InstanceCache, QuerysetCache, registerCache, withCache } from '../support.js';
-import { Event, event, Participation, participation, post, User, user } from './models.js';
+import { type Equal, type Expect, expectType, InstanceCache, QuerysetCache, registerCache, RelatedQuerysetCache, withCache } from '../support.js';
+import { type Comment, Event, event, Participation, participation, Post, post, User, user } from './models.js';
 
 // ---- Key fields not in the type: checked at run time ----
 
@@ -384,3 +384,57 @@ class Decorated extends InstanceCache<User> {
 }
 
 export const classes: readonly CacheClass[] = [UserCacheOnUsername, TypedParticipationCache, PrimaryAvatarCacheOnUser];
+
+// ---- Members that have no effect ----
+
+export class ResultOfInstance extends InstanceCache<User> {
+  static model = User;
+  static keyFields = ['username'] as const;
+  // @ts-expect-error an instance cache answers with getInstance
+  getResult(): number {
+    return 1;
+  }
+}
+
+export class InstanceOfList extends QuerysetCache<User> {
+  static model = User;
+  static keyFields = ['username'] as const;
+  // @ts-expect-error a list answers with getResult
+  getInstance(): null {
+    return null;
+  }
+}
+
+export class ComputedRelation extends RelatedQuerysetCache<Post, Comment> {
+  static model = Post;
+  static keyFields = ['id'] as const;
+  static relation = 'comments';
+  // @ts-expect-error a relation computes nothing
+  getResult(): number {
+    return 1;
+  }
+}
+
+class WithSelectRelated extends InstanceCache<User> {
+  static model = User;
+  static keyFields = ['username'] as const;
+  static selectRelated = ['profile'];
+}
+// @ts-expect-error 'include' is meant
+registerCache(WithSelectRelated);
+
+class WithSnakeCase extends InstanceCache<User> {
+  static model = User;
+  static keyFields = ['username'] as const;
+  static negative_timeout = 5;
+}
+// @ts-expect-error 'negativeTimeout' is meant
+registerCache(WithSnakeCase);
+
+class WithSerializer extends InstanceCache<User> {
+  static model = User;
+  static keyFields = ['username'] as const;
+  static serializer = JSON;
+}
+// @ts-expect-error there is none
+withCache(User, { caches: [WithSerializer] });

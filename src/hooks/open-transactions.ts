@@ -1,0 +1,93 @@
+/**
+ * Tells which transactions of the program's are still open in the server.
+ *
+ * A server ends a transaction without being told to at some errors (a deadlock, a lock wait that times out with
+ * `innodb_rollback_on_timeout`, a row that has changed since the snapshot) and at statements that commit: DDL,
+ * or whatever a procedure runs. Sequelize goes on with the transaction, and what it sends in it from then on is
+ * committed at once. So the server is asked, over the connection of the transaction, where a statement may have
+ * ended it. Statements that were carried out and end nothing cost nothing.
+ */
+import type { QueryOptionsWithType, QueryTypes, Sequelize, Transaction } from 'sequelize';
+import { hasRowLocks } from './images.js';
+import { aroundRun } from './interception.js';
+import { errorNumber, noRetry, withoutRows } from './own-statements.js';
+
+/** The outermost transactions that have ended. One set for all Sequelize instances: by CLS one writes in another's. */
+const ended = new WeakSet<Transaction>();
+
+/** Under this key the plugin's question is known among the statements of a transaction. */
+export const isQuestion = Symbol('sequelize-flash.isQuestion');
+
+/** The outermost transaction: only its commit makes anything visible. */
+export function rootOf(transaction: Transaction): Transaction {
+  let root = transaction;
+  for (;;) {
+    const { parent } = root as { readonly parent?: Transaction | null };
+    if (parent == null) return root;
+    root = parent;
+  }
+}
+
+/** The outermost transaction that a statement is sent in; undefined where the server commits it at once. */
+export function openRootOf(transaction: Transaction | null | undefined): Transaction | undefined {
+  if (transaction == null) return undefined;
+  const root = rootOf(transaction);
+  return ended.has(root) ? undefined : root;
+}
+
+/**
+ * Learns from a statement in a transaction, when it has been run, whether the transaction goes on.
+ * @param consequence of the statement by its text, if it is carried out
+ */
+export function watchTransaction(sequelize: Sequelize, transaction: Transaction, query: object, consequence: (sql: unknown) => 'goes on' | 'ends' | 'unknown'): void {
+  const root = rootOf(transaction);
+  if (!hasRowLocks(sequelize)) return;
+  aroundRun(query, async ({ sql, run }) => {
+    const expected = consequence(sql);
+    let isCertain = false;
+    try {
+      const result = await run();
+      isCertain = expected !== 'unknown';
+      if (expected === 'ends') ended.add(root);
+      return result;
+    } catch (error) {
+      isCertain = expected === 'goes on' && undoesStatementOnly.has(errorNumber(error) ?? connectionLost);
+      throw error;
+    } finally {
+      if (!isCertain && isInUse(root)) await ask(sequelize, root);
+    }
+  });
+}
+
+/** Asks the server. What it does not answer counts as ended: then nothing waits for a COMMIT that need not come. */
+async function ask(sequelize: Sequelize, root: Transaction): Promise<void> {
+  const options: QueryOptionsWithType<QueryTypes.RAW> & { [isQuestion]: true } = { transaction: root, ...withoutRows, ...noRetry, [isQuestion]: true };
+  try {
+    // It is refused only inside of a transaction, and it changes nothing.
+    await sequelize.query('SET TRANSACTION READ WRITE', options);
+    ended.add(root);
+  } catch (error) {
+    if (errorNumber(error) === cannotChangeTransaction) ended.delete(root);
+    else ended.add(root);
+  }
+}
+
+/** After its end Sequelize sends nothing more in a transaction, and its connection may be another's. */
+const isInUse = (root: Transaction): boolean => (root as { readonly finished?: string }).finished === undefined;
+
+/** "Transaction characteristics can't be changed while a transaction is in progress". */
+const cannotChangeTransaction = 1568;
+
+/** In place of a number of the server's. */
+const connectionLost = 0;
+
+/** Errors that are common, and undo the statement that they are of and nothing else. */
+const undoesStatementOnly: ReadonlySet<number> = new Set([
+  connectionLost,
+  // A duplicate; foreign keys; a check.
+  1062, 1216, 1217, 1451, 1452, 3819, 4025,
+  // Values that a column does not take.
+  1048, 1264, 1265, 1292, 1364, 1366, 1406,
+  // Not understood: syntax, an unknown column or table.
+  1054, 1064, 1146,
+]);
