@@ -19,7 +19,13 @@
 export const SUITES = [
   { name: 'unit', files: /^test\/(unit|standard-decorators)\//, everyday: true },
   { name: 'contract', files: /^test\/contract\//, everyday: true },
-  { name: 'integration', files: /^(test\/integration\/(?!crashes\.)|examples\/)/, everyday: true, share: { MATRIX_PART: '0.25' }, full: { MATRIX_PART: '1' } },
+  {
+    name: 'integration',
+    files: /^(test\/integration\/(?!crashes\.)|examples\/)/,
+    everyday: true,
+    share: { MATRIX_PART: '0.25', SLOW_LOAD_SECONDS: '5' },
+    full: { MATRIX_PART: '1', SLOW_LOAD_SECONDS: '30' },
+  },
   { name: 'crashes', files: /^test\/integration\/crashes\./ },
   {
     name: 'surroundings',

@@ -117,14 +117,21 @@ export class ReadLeases {
 
   /**
    * Lets leases stand for another life. One that is gone, or that something else has replaced, is left
-   * as it is: a write came between.
-   * @returns the keys of those that were not renewed for certain, and `gone` of these
+   * as it is: a write came between. One whose value nobody would read is taken away: others would wait for it.
+   * @param stamps keys to look at, too
+   * @param isOutdated says whether the value of a lease counts no more, by the same look
+   * @returns the keys of those that were renewed for certain, and of those that are gone
    */
-  async renew(leases: ReadonlyMap<string, string>): Promise<{ readonly renewed: readonly string[]; readonly gone: readonly string[] }> {
+  async renew(
+    leases: ReadonlyMap<string, string>,
+    stamps: readonly string[],
+    isOutdated: (key: string, look: Look) => boolean,
+  ): Promise<{ readonly renewed: readonly string[]; readonly gone: readonly string[] }> {
     const { store } = this.#context;
-    const look = await this.#context.look([...leases.keys()]);
+    const look = await this.#context.look([...stamps, ...leases.keys()]);
     const renewed: string[] = [];
     const gone: string[] = [];
+    const outdated = new Map<string, string>();
     await Promise.all(
       Array.from(leases, async ([key, lease]) => {
         const seen = look(key);
@@ -134,6 +141,11 @@ export class ReadLeases {
           gone.push(key);
           return;
         }
+        if (isOutdated(key, look)) {
+          gone.push(key);
+          outdated.set(key, lease);
+          return;
+        }
         try {
           if (await store.compareAndSwap(key, lease, seen.token, this.#secondsOf(key))) renewed.push(key);
         } catch (cause) {
@@ -141,6 +153,7 @@ export class ReadLeases {
         }
       }),
     );
+    await this.abandon(outdated, look);
     return { renewed, gone };
   }
 

@@ -101,6 +101,13 @@ export const markerText = (writers: readonly string[]): string => `M${randomToke
 /** Several stamps' texts as one, in this order. */
 export const joinedStamps = (first: string, second: string): string => first + second.slice(1);
 
+/** The text of one or two stamps that were looked at, if all are there. */
+export function joined([first, second]: readonly Seen[]): string | undefined {
+  if (first?.state !== 'stamp') return undefined;
+  if (second === undefined) return first.text;
+  return second.state === 'stamp' ? joinedStamps(first.text, second.text) : undefined;
+}
+
 /** The start of every value that was filled under this fingerprint and generation (stamps' texts, joined). */
 export const valueHead = (fingerprint: string, generation: string): string =>
   `V${fingerprint}${generation.slice(1)}`;

@@ -6,8 +6,8 @@ import { monotonic } from '../clock.js';
 import type { BoundCache } from '../caches/bound-cache.js';
 import type { Look } from '../coherence/affected.js';
 import type { Coherence } from '../coherence/coherence.js';
-import { isUncacheableUnder, type Seen } from '../entries/envelope.js';
-import { joined, type LeasedLoad, type Load } from './load.js';
+import { isUncacheableUnder, joined, valueHead, type Seen } from '../entries/envelope.js';
+import type { LeasedLoad, Load } from './load.js';
 import { definedOf, needsEpoch, unseen } from './lookup.js';
 
 /** Leases that were placed before the look, by key, and the look at them. */
@@ -172,7 +172,7 @@ export class Leases {
    * @returns `epoch` as it is then; undefined if it is too late to say that nothing came between (`late`)
    */
   async rows(
-    { tableKeys }: BoundCache['model'],
+    { tableKeys, fingerprint }: BoundCache['model'],
     wanted: ReadonlyMap<string, RowWanted>,
     others: readonly string[],
     since: number,
@@ -181,7 +181,7 @@ export class Leases {
     const early = (): boolean => monotonic() - since < this.#coherence.lateLeaseLimit;
     let look: Look | undefined;
     if (early() && wanted.size > 0) {
-      const all = [...new Set([tableKeys.epoch, ...others, ...wanted.keys()])];
+      const all = [...new Set([tableKeys.epoch, tableKeys.generation, ...others, ...wanted.keys()])];
       // Where the store keeps the order, a look that is sent after the leases shows them, and the epoch after them.
       const inOrder = this.#coherence.keepsOrder(all);
       const placing = this.#coherence.leases.placeAll(wanted.keys(), (key) => wanted.get(key)?.seen ?? absent);
@@ -191,7 +191,10 @@ export class Leases {
         // Something stands there: replace it unless it is in use or a value that may still be good.
         const again = [...wanted.keys()].filter((key) => leases?.has(key) === false);
         const seenAt = (look ??= await this.#coherence.look(all));
-        const outdated = again.filter((key) => !isKept(seenAt(key), wanted.get(key) as RowWanted));
+        const generation = seenAt(tableKeys.generation);
+        // What was stored since the table was voided as a whole is newer than what is stored now.
+        const current = generation.state === 'stamp' ? valueHead(fingerprint, generation.text) : undefined;
+        const outdated = again.filter((key) => current === wanted.get(key)?.head && !isKept(seenAt(key), wanted.get(key) as RowWanted));
         const more = await this.#coherence.leases.placeAll(outdated, seenAt);
         for (const [key, lease] of more) leases.set(key, lease);
         if (more.size > 0) look = undefined;

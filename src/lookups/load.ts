@@ -3,7 +3,7 @@
  * and the flight, by which later readers share it.
  */
 import type { Look } from '../coherence/affected.js';
-import { joinedStamps, type Seen, type UncacheableReason } from '../entries/envelope.js';
+import type { Seen, UncacheableReason } from '../entries/envelope.js';
 import type { Canonical } from '../entries/key-types.js';
 import type { StoreRefusedError } from '../errors.js';
 import { publish, type BypassReason } from '../events.js';
@@ -99,13 +99,6 @@ export function witnessOf({ lookup, generation, lease, epoch, seen }: LeasedLoad
   }
   const text = lease ?? ('text' in seen ? seen.text : undefined);
   return text === undefined ? undefined : { key: lookup.key, text, generation };
-}
-
-/** The stamps' text, if all are there. */
-export function joined([first, second]: readonly Seen[]): string | undefined {
-  if (first?.state !== 'stamp') return undefined;
-  if (second === undefined) return first.text;
-  return second.state === 'stamp' ? joinedStamps(first.text, second.text) : undefined;
 }
 
 /** Tells that the store did not take a value. */

@@ -12,7 +12,7 @@ import type { BoundCache, SimpleCache } from '../caches/bound-cache.js';
 import type { Look, Sight } from '../coherence/affected.js';
 import type { Coherence } from '../coherence/coherence.js';
 import { NotSerialisable } from '../entries/codec.js';
-import { isUncacheableUnder, valueHead, type Seen } from '../entries/envelope.js';
+import { isUncacheableUnder, joined, valueHead, type Seen } from '../entries/envelope.js';
 import type { Canonical } from '../entries/key-types.js';
 import { publish, type BypassReason } from '../events.js';
 import { Gate } from '../gate.js';
@@ -23,7 +23,7 @@ import { createListHints, Hints, type Hint, type ListHint, type ListHints } from
 import { Judge, type Verdict } from './judge.js';
 import { isFilledByLease, Leases, noneTried, type Tried } from './leases.js';
 import { Statement } from './statement.js';
-import { joined, noteBypass, witnessOf, type AnsweredLoad, type Flight, type LeasedLoad, type Load, type Outcome, type Sent } from './load.js';
+import { noteBypass, witnessOf, type AnsweredLoad, type Flight, type LeasedLoad, type Load, type Outcome, type Sent } from './load.js';
 import { inOwnCode, isInOwnCode, runsOwnCode } from './own-code.js';
 import { Pages } from './pages.js';
 import { Renewal } from './renewal.js';
@@ -560,7 +560,8 @@ export class Loader {
   async #ask(loads: readonly LeasedLoad[], statement: Statement): Promise<void> {
     const { cache } = (loads[0] as LeasedLoad).lookup;
     const leases = new Map(loads.flatMap(({ target, lease }) => (lease === undefined ? [] : [[target, lease] as const])));
-    const renewal = new Renewal(this.#coherence.leases, leases);
+    const held = new Map(loads.flatMap(({ target, lease, generation }) => (lease === undefined ? [] : [[target, { text: lease, generation }] as const])));
+    const renewal = new Renewal(this.#coherence.leases, held, definedOf(cache.stamps));
     let answered: readonly AnsweredLoad[];
     let sent: Sent;
     try {

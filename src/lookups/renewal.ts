@@ -1,11 +1,18 @@
 /** Renews the leases of one statement for as long as it runs, and of what is stored of its answer. */
 import { clearInterval, monotonic, setInterval } from '../clock.js';
 import type { ReadLeases } from '../coherence/read-leases.js';
-import { longestPart } from '../coherence/affected.js';
+import { longestPart, type Look } from '../coherence/affected.js';
+import { joined } from '../entries/envelope.js';
+
+/** A lease as it was placed. */
+export interface PlacedLease {
+  readonly text: string;
+  /** The stamps' text that its value will be stored under. */
+  readonly generation: string | undefined;
+}
 
 /** A lease of a statement. */
-interface Held {
-  readonly text: string;
+interface Held extends PlacedLease {
   /** When it was placed or renewed last, in milliseconds of the monotonic clock. */
   since: number;
   /** When it was found to be gone. */
@@ -15,17 +22,23 @@ interface Held {
 /** Leases that are kept alive until `stop`. A statement that is faster than the first renewal costs a timer. */
 export class Renewal {
   readonly #leases: ReadLeases;
+  /** The keys of the stamps that all values count under. */
+  readonly #stamps: readonly string[];
   readonly #held: ReadonlyMap<string, Held>;
   readonly #released = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
   #isRenewed = false;
 
-  /** @param leases their texts by key; they were placed just now */
-  constructor(leases: ReadLeases, placed: ReadonlyMap<string, string>) {
+  /**
+   * @param placed by key; they were placed just now
+   * @param stamps the keys of the stamps that the values count under
+   */
+  constructor(leases: ReadLeases, placed: ReadonlyMap<string, PlacedLease>, stamps: readonly string[]) {
     this.#leases = leases;
+    this.#stamps = stamps;
     const since = monotonic();
-    this.#held = new Map(Array.from(placed, ([key, text]) => [key, { text, since, goneAt: undefined }]));
+    this.#held = new Map(Array.from(placed, ([key, lease]) => [key, { ...lease, since, goneAt: undefined }]));
     if (placed.size === 0) return;
     // An interval, so that one late beat does not make all that follow late.
     this.#timer = setInterval(() => {
@@ -90,9 +103,17 @@ export class Renewal {
       const part = standing.slice(from, from + longestPart);
       // Counted before it is sent: what fails on the way may have taken effect.
       this.#isRenewed = true;
-      const { renewed, gone } = await this.#leases.renew(new Map(part.map(([key, { text }]) => [key, text])));
+      const { renewed, gone } = await this.#leases.renew(new Map(part.map(([key, { text }]) => [key, text])), this.#stamps, (key, look) => this.#isOutdated(key, look));
       for (const key of renewed) (this.#held.get(key) as Held).since = now;
       for (const key of gone) (this.#held.get(key) as Held).goneAt = now;
     }
+  }
+
+  /** Tells that the table, or the cache class, was voided as a whole since the lease was placed. */
+  #isOutdated(key: string, look: Look): boolean {
+    const seen = this.#stamps.map(look);
+    // A marker: the write may come to nothing.
+    if (seen.some(({ state }) => state === 'unknown' || state === 'marker')) return false;
+    return joined(seen) !== this.#held.get(key)?.generation;
   }
 }
