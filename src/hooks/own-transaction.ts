@@ -68,7 +68,7 @@ export async function inOwnTransaction(
     } catch (error) {
       await own.rollback();
       if (error instanceof CannotPrepare) break;
-      if (needsRepeatable(error)) settings.noteStatementLog();
+      if (needsRepeatable(error)) settings.noteStatementLog(own.transaction);
       else if (!work.repeatable || !isVictim(error)) throw error;
     }
   }

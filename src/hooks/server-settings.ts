@@ -33,35 +33,46 @@ const unknown: Settings = { isolation: 'repeatable', logsStatements: true };
  * The settings of one Sequelize instance's sessions.
  *
  * They are asked for over a connection that the caller holds anyway: a second one might never come,
- * where every connection of the pool is held by somebody who waits for a second one. The first answer
- * counts for all connections: one with another isolation level (`afterConnect`) costs locks or exactness,
- * but no stale entry, since the number of rows that a statement matched is checked in any case.
+ * where every connection of the pool is held by somebody who waits for a second one. Each connection is asked
+ * once, since sessions can differ: by a hook `afterConnect`, by `SET SESSION` as text, by `SET GLOBAL` between
+ * two of them.
  */
 export class ServerSettings {
   readonly #sequelize: Sequelize;
-  #known: Settings | undefined;
+  /** By connection. */
+  readonly #known = new WeakMap<object, Settings>();
 
   constructor(sequelize: Sequelize) {
     this.#sequelize = sequelize;
   }
 
   /**
-   * Asks once, over the transaction's connection. Never rejects: what cannot be asked counts as the
+   * Asks once for each connection, over the transaction's. Never rejects: what cannot be asked counts as the
    * servers' default, and the next write asks again.
    */
   async over(transaction: Transaction): Promise<Settings> {
-    if (this.#known !== undefined) return this.#known;
+    const connection = connectionOf(transaction);
+    const known = this.#known.get(connection);
+    if (known !== undefined) return known;
     try {
-      return (this.#known = await this.#ask(transaction));
+      const settings = await this.#ask(transaction);
+      this.#known.set(connection, settings);
+      return settings;
     } catch (cause) {
       publish('error', () => ({ operation: 'ask for the isolation level', cause }));
       return unknown;
     }
   }
 
-  /** The server has refused a write at READ COMMITTED. */
-  noteStatementLog(): void {
-    this.#known = { ...(this.#known ?? unknown), logsStatements: true };
+  /** The server has refused a write at READ COMMITTED over a connection. */
+  noteStatementLog(transaction: Transaction): void {
+    const connection = connectionOf(transaction);
+    this.#known.set(connection, { ...(this.#known.get(connection) ?? unknown), logsStatements: true });
+  }
+
+  /** A text of the program's is sent over a connection: where it may change settings, they are asked for anew. */
+  noteText(sql: string, connection: unknown): void {
+    if (changesSettings.test(sql) && typeof connection === 'object' && connection !== null) this.#known.delete(connection);
   }
 
   /** Whether rows that are locked by a condition can be joined by others before the user's transaction ends. */
@@ -87,6 +98,11 @@ export class ServerSettings {
     };
   }
 }
+
+const changesSettings = /\bset\b[^]*(isolation|binlog_format)/i;
+
+/** An object of the driver's. */
+const connectionOf = (transaction: Transaction): object => (transaction as unknown as { readonly connection: object }).connection;
 
 function kindOf(level: string): IsolationKind {
   if (/uncommitted|read.committed/i.test(level)) return 'weak';

@@ -173,7 +173,10 @@ export class Statements {
   }
 
   /** What raw SQL changes is known only by the tables that its text names: all that is cached of them. */
-  async #beforeText(sql: string, { transaction }: StatementOptions, query: object): Promise<void> {
+  async #beforeText(sql: string, { transaction, type = '' }: StatementOptions, query: object): Promise<void> {
+    if (transaction != null && isOwn(transaction)) return;
+    // SET TRANSACTION is about one transaction, which Sequelize begins next.
+    if (!bySequelize.has(type)) this.#rows.settings.noteText(sql, connectionOf(query));
     const effects = new Effects(kindOf(sql));
     if (canWrite(sql)) this.#nameTables(sql, effects);
     if (transaction == null) await this.#markText(effects, query);

@@ -433,6 +433,60 @@ describe('the plugin’s own transaction', () => {
     });
   }
 
+  // ---- Sessions that differ -------------------------------------------------------------------
+
+  const weak = 'SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED';
+  /** A LIMIT makes the number of matched rows useless: only gap locks keep rows out. */
+  const limited = { where: { state: 1, id: { [Op.lt]: 100 } }, limit: 2, order: [['id', 'ASC']] as never };
+
+  /** A row with the least id joins a limited update, if the server lets it. */
+  async function limitedJoin(process: Process): Promise<void> {
+    const hold = holdNext(process, /^UPDATE/);
+    const writing = process.models.Job.update({ queue: 11 }, limited);
+    await hold.reached;
+    const joining = plain.models.Job.update({ state: 1 }, { where: { id: 1 } });
+    await Promise.race([joining, waitsForLock()]);
+    hold.release();
+    await writing;
+    await joining;
+    // The other program voids nothing.
+    await (process.models.Job as unknown as { cache: { invalidate(key: object): Promise<unknown> } }).cache.invalidate({ id: 1 });
+  }
+
+  it('one session of the pool is weaker than the one that was asked first: each is asked, once', async () => {
+    const process = open(true, { pool: { max: 2, idle: 600_000 } });
+    let connections = 0;
+    process.sequelize.addHook('afterConnect', async (connection) => {
+      connections += 1;
+      // Over the first one Sequelize asks for the server's version.
+      if (connections < 3) return;
+      await new Promise<void>((resolve, reject) => {
+        (connection as { query(sql: string, done: (error: Error | null) => void): void }).query(weak, (error) => (error === null ? resolve() : reject(error)));
+      });
+    });
+    await warm(process);
+    // The first session is busy.
+    const busy = await process.sequelize.transaction();
+    await limitedJoin(process);
+    await process.models.Job.update({ name: 'n' }, { where: { state: 2 } });
+    await busy.rollback();
+    await process.models.Job.update({ name: 'm' }, { where: { state: 2 } });
+    assert.equal(connections, 3);
+    assert.equal(count(process, /^SHOW VARIABLES/), 2);
+    await assertRight();
+  });
+
+  for (const text of [weak, `/* weaker */ ${weak.toLowerCase()}`, "SET tx_isolation = 'READ-COMMITTED'", "SET @a = 1, @@session.tx_isolation = 'READ-UNCOMMITTED'"]) {
+    it(`a session that the program makes weaker by a text is asked again: ${text}`, async () => {
+      const process = open(true, { pool: { max: 1 } });
+      await warm(process);
+      await process.sequelize.query(text);
+      await limitedJoin(process);
+      assert.equal(count(process, /^SHOW VARIABLES/), 2);
+      await assertRight();
+    });
+  }
+
   it('a lock wait that times out is the statement’s error, and is not waited for twice', async () => {
     const process = open(true, {}, ['SET innodb_lock_wait_timeout = 1']);
     await warm(process);
