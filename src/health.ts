@@ -9,10 +9,12 @@ import type { ServerHealth, Store } from './stores/store.js';
 
 /** What `health()` resolves to. */
 export interface CacheHealth {
-  /** The cache is enabled, every server answers, no invalidation is undelivered. */
+  /** The cache is enabled and not closed, every server answers, no invalidation is undelivered. */
   readonly ok: boolean;
   /** The option `enabled` of `setupCache`. */
   readonly enabled: boolean;
+  /** `close()` was called: reads go to the database, and writes are not seen. */
+  readonly closed: boolean;
   readonly store: {
     readonly name: string;
     /** Each server; of a store that does not tell, the store itself. */
@@ -43,6 +45,7 @@ export interface Watched {
   readonly coherence: Coherence;
   readonly registry: Registry;
   readonly enabled: boolean;
+  readonly closed: boolean;
   readonly identity: DatabaseIdentity;
   readonly alias: string;
   /** A key that the probe may ask for. */
@@ -50,12 +53,13 @@ export interface Watched {
 }
 
 /** Asks the store for a sign of life, and puts together what is known. Never rejects. */
-export async function healthOf({ store, coherence, registry, enabled, identity, alias, key }: Watched): Promise<CacheHealth> {
+export async function healthOf({ store, coherence, registry, enabled, closed, identity, alias, key }: Watched): Promise<CacheHealth> {
   const servers = await probe(store, key);
   const undelivered = coherence.waiting;
   return {
-    ok: enabled && undelivered === 0 && servers.every(({ state, roundTripMs }) => state === 'up' && roundTripMs !== undefined),
+    ok: enabled && !closed && undelivered === 0 && servers.every(({ state, roundTripMs }) => state === 'up' && roundTripMs !== undefined),
     enabled,
+    closed,
     store: { name: store.name, servers, failures: Object.fromEntries(coherence.failures) },
     undelivered,
     database: { alias, place: identity.description, unknown: identity.unknown },

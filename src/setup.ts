@@ -5,6 +5,7 @@ import { isSetUp, Registry } from './caches/registry.js';
 import { KeySpace } from './entries/keys.js';
 import { AlreadyCachedError, InvalidOptionError } from './errors.js';
 import { identityOf, type DatabaseIdentity } from './identity.js';
+import { publish } from './events.js';
 import { healthOf, type CacheHealth } from './health.js';
 import { Statements } from './hooks/statements.js';
 import { Loader } from './lookups/loader.js';
@@ -33,6 +34,8 @@ export interface FlashCache {
   /**
    * Delivers what is undelivered (for at most `flushMs`), then takes the cache apart. Resolves to the
    * number of invalidations that could not be delivered. Writes after it are not seen: call it last.
+   * Transactions that are open are seen to their end: what they write is void when they commit. Nothing waits
+   * for them.
    *
    * A store that was passed stays open, since other caches may use it: the program that made it calls
    * `store.close()`. A store that was made from the environment is closed.
@@ -103,17 +106,25 @@ export function setupCache(sequelize: Sequelize, options: SetupOptions = {}): Fl
           Object.fromEntries([...all, ...timed, ...chains].map((cache) => [cache.name, cache.counters.snapshot()])),
         ]),
       ),
-    health: () => healthOf({ store, coherence, registry, enabled: resolved.enabled, identity, alias, key: keys.single('version', 'health') }),
+    health: () => healthOf({ store, coherence, registry, enabled: resolved.enabled, closed: closed !== undefined, identity, alias, key: keys.single('version', 'health') }),
     close: (flushMs = 2000) => {
       closed ??= (async () => {
-        statements.detach();
+        const open = statements.detach();
         await registry.settled(flushMs);
         registry.dispose();
-        const left = await coherence.close(flushMs);
         release();
-        // Whoever makes a store closes it: another cache may use the one that was passed.
-        if (options.store === undefined) await store.close();
-        return left;
+        const end = async (): Promise<number> => {
+          const left = await coherence.close(flushMs);
+          // Whoever makes a store closes it: another cache may use the one that was passed.
+          if (options.store === undefined) await store.close();
+          return left;
+        };
+        if (open === undefined) return end();
+        // Nobody waits for transactions that are open; what they write is delivered when they end.
+        open.then(end).catch((cause: unknown) => {
+          publish('error', () => ({ operation: 'close', cause }));
+        });
+        return coherence.flush(flushMs);
       })();
       return closed;
     },

@@ -294,14 +294,18 @@ export class Coherence {
     return ended;
   }
 
-  /**
-   * Delivers what is undelivered, for at most `milliseconds`, and stops; the store stays open. Resolves
-   * to the number of invalidations that could not be delivered.
-   */
-  async close(milliseconds: number): Promise<number> {
+  /** Delivers what is undelivered, for at most `milliseconds`. Resolves to the number of invalidations that could not be delivered. */
+  async flush(milliseconds: number): Promise<number> {
     this.#firstContact.end();
     await atMost(milliseconds, Promise.all(this.#background));
-    return this.#undelivered.close(milliseconds);
+    return this.#undelivered.flush(milliseconds);
+  }
+
+  /** The same, and stops; the store stays open. */
+  async close(milliseconds: number): Promise<number> {
+    const left = await this.flush(milliseconds);
+    this.#undelivered.close();
+    return left;
   }
 
   #peek(key: string): Seen {

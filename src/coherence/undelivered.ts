@@ -49,18 +49,24 @@ export class Undelivered {
     this.#schedule();
   }
 
-  /** Tries for at most `milliseconds`, then gives up. Resolves to how many were left. */
-  async close(milliseconds: number): Promise<number> {
+  /** Tries for at most `milliseconds`. Resolves to how many are left, which are retried in the background. */
+  async flush(milliseconds: number): Promise<number> {
     const until = monotonic() + milliseconds;
     clearTimeout(this.#timer);
+    this.#timer = undefined;
     await this.#running;
     while (this.#waiting.size > 0 && monotonic() < until) {
       await this.#retry();
       if (this.#waiting.size > 0) await new Promise((resolve) => setTimeout(resolve, firstDelay));
     }
+    if (this.#waiting.size > 0) this.#schedule();
+    return this.#waiting.size;
+  }
+
+  /** Gives up. */
+  close(): void {
     this.#closed = true;
     clearTimeout(this.#timer);
-    return this.#waiting.size;
   }
 
   /** Too many keys: void their tables as a whole instead, which is few keys and covers them all. */

@@ -79,9 +79,11 @@ export class Interception {
     this.#hooks.putBack();
     const untell = tellArguments(this.#sequelize.getQueryInterface());
     return () => {
+      untell();
+      // The cache may have been set up anew.
+      if (this.#modelListener !== listener) return;
       this.#modelListener = undefined;
       this.#hooks.remove();
-      untell();
     };
   }
 

@@ -79,6 +79,10 @@ export class Statements {
   readonly #turns = new Turns();
   readonly #locks = new Map<string, Promise<void>>();
   readonly #unlisten = new Set<() => void>();
+  /** Outermost transactions that statements were sent in, until they end. */
+  readonly #open = new Set<Transaction>();
+  /** Set when only the transactions that are open are still seen; called when the last one has ended. */
+  #closing: (() => void) | undefined;
 
   constructor(sequelize: Sequelize, registry: Registry, coherence: Coherence, rowLimit: number) {
     this.#sequelize = sequelize;
@@ -111,13 +115,44 @@ export class Statements {
     );
   }
 
-  /** Ends it. */
-  detach(): void {
+  /**
+   * Ends it, but for the transactions that are open: what they write is void when they end, as before.
+   * @returns a promise that resolves when the last of them has ended; undefined if none is open
+   */
+  detach(): Promise<void> | undefined {
+    const ended = new Promise<void>((resolve) => {
+      this.#closing = resolve;
+    });
+    this.#endIfIdle();
+    return this.#unlisten.size === 0 ? undefined : ended;
+  }
+
+  #noteOpen(root: Transaction): void {
+    if (this.#open.has(root)) return;
+    const owner = (root as unknown as { readonly sequelize?: Sequelize }).sequelize;
+    // Where Sequelize asks for the server's version, it passes something that has a connection only.
+    if (owner === undefined || isOver(root)) return;
+    this.#open.add(root);
+    this.#watch(owner);
+  }
+
+  #endIfIdle(): void {
+    if (this.#closing === undefined) return;
+    for (const transaction of this.#open) if (isOver(transaction)) this.#open.delete(transaction);
+    if (this.#open.size > 0) return;
     for (const unlisten of this.#unlisten) unlisten();
     this.#unlisten.clear();
+    this.#closing();
+  }
+
+  /** Whether a statement is none of this cache's business any more. */
+  #isOutside(transaction: Transaction | null | undefined): boolean {
+    return this.#closing !== undefined && (transaction == null || !this.#open.has(rootOf(transaction)));
   }
 
   async #before(options: StatementOptions, query: object): Promise<void> {
+    if (this.#isOutside(options.transaction)) return;
+    if (options.transaction != null && !isOwn(options.transaction)) this.#noteOpen(rootOf(options.transaction));
     if (options.type !== QueryTypes.SELECT || !isByModel(options)) this.#turns.begin(query);
     if (options.completesTransaction === true) {
       await this.#beforeCompletion(options, query);
@@ -137,7 +172,14 @@ export class Statements {
   async #after(options: StatementOptions, query: object): Promise<void> {
     this.#turns.end(query);
     const statement = this.#inFlight.get(query);
-    if (statement === undefined) return;
+    if (statement !== undefined) await this.#afterOwn(statement, options, query);
+    // It ends with its COMMIT or ROLLBACK, whatever becomes of that.
+    if (options.completesTransaction !== true || options.transaction == null || !isOver(options.transaction)) return;
+    this.#open.delete(options.transaction);
+    this.#endIfIdle();
+  }
+
+  async #afterOwn(statement: InFlight, options: StatementOptions, query: object): Promise<void> {
     this.#inFlight.delete(query);
     const { plan, effects, root, write, unlock } = statement;
     if (plan?.cascade !== undefined && statement.wasDisturbed?.() === true) voidReached(plan.cascade, effects);
@@ -222,7 +264,7 @@ export class Statements {
    */
   #announce(instance: Model, { transaction }: StatementOptions): void {
     const changed = instance.changed();
-    if (transaction != null || changed === false || this.#announced.has(instance)) return;
+    if (transaction != null || this.#closing !== undefined || changed === false || this.#announced.has(instance)) return;
     const set = new Set(changed);
     const affected = new Map<string, Table>();
     for (const { cached, all } of this.#registry.ofTable(instance.constructor as ModelStatic<Model>)) {
@@ -375,8 +417,7 @@ export class Statements {
     transaction: Transaction,
     rowLock: RowLock,
   ): Promise<void> {
-    const finished = (root as { readonly finished?: string }).finished !== undefined;
-    if (finished) {
+    if (isOver(root)) {
       // Rolled back by a deadlock: nothing that it did is there, and nothing can be read in it.
       for (const { bound } of plan.models) if (plan.commits) statement.effects.table(bound, 'whole-table');
     } else {
@@ -458,17 +499,15 @@ export class Statements {
       for (const bound of this.#registry) if (crowded.includes(bound.cached.tableKeys.generation)) pending.table(bound, 'too-many-rows');
     }
     this.#pending.set(root, pending);
-    this.#watch((root as unknown as { readonly sequelize?: Sequelize }).sequelize);
     return pending;
   }
 
   /**
    * CLS is one for all Sequelize instances, so that one writes in another's transaction: its COMMIT
-   * goes through the other one's hooks. (Where Sequelize asks for the server's version, it passes
-   * something that has a connection only.)
+   * goes through the other one's hooks.
    */
-  #watch(owner: Sequelize | undefined): void {
-    if (owner === undefined || owner === this.#sequelize || this.#watched.has(owner)) return;
+  #watch(owner: Sequelize): void {
+    if (owner === this.#sequelize || this.#watched.has(owner)) return;
     this.#watched.add(owner);
     this.#unlisten.add(
       Interception.of(owner).listen({
@@ -491,7 +530,7 @@ export class Statements {
   /** The ids of a bulk insert, which only its hook knows. */
   async #afterBulkCreate(instances: readonly Model[], options: StatementOptions): Promise<void> {
     const [first] = instances;
-    if (first === undefined) return;
+    if (first === undefined || this.#isOutside(options.transaction)) return;
     const effects = new Effects(QueryTypes.INSERT);
     for (const bound of this.#registry.ofTable(first.constructor as (typeof Model & (new () => Model)))) {
       const { cached } = bound;
@@ -558,6 +597,9 @@ export class Statements {
  */
 const isByModel = ({ model, type, hooks }: StatementOptions): boolean =>
   model !== undefined && (isWrite(type) || (type === QueryTypes.SELECT && typeof hooks === 'boolean'));
+
+/** Whether COMMIT or ROLLBACK of a transaction was begun. */
+const isOver = (transaction: Transaction): boolean => (transaction as { readonly finished?: string }).finished !== undefined;
 
 /** What Sequelize gives START TRANSACTION and SAVEPOINT in place of a query's type. */
 const bySequelize: ReadonlySet<string> = new Set(Object.values(Transaction.TYPES));
