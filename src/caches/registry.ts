@@ -235,7 +235,9 @@ export class Registry {
     const reason = this.#whyNotCached(cache);
     if (reason !== undefined) {
       cache.counters.noteBypass(reason);
-      this.#tellPassedThrough(cache, reason);
+      const detail = this.#detailOf(cache, reason);
+      // A hook may be added at any time.
+      if (detail !== undefined && reason !== 'passthrough') this.#passThrough(cache.model.name, reason, detail);
       publish('bypass', () => ({ cache: cache.name, reason }));
       return options.cacheOnly === true ? Promise.resolve(undefined) : readThrough(cache, values, null, as);
     }
@@ -248,18 +250,17 @@ export class Registry {
     const caches = Array.from(this, ({ all, chains }) => [...all, ...chains]).flat();
     const reasons = caches.flatMap((cache): PassedThrough[] => {
       const reason = this.#whyNotCached(cache);
-      return reason === undefined || reason === 'disabled' ? [] : [{ model: cache.model.name, cache: cache.name, reason, detail: details[reason] ?? reason }];
+      return reason === undefined || reason === 'disabled' ? [] : [{ model: cache.model.name, cache: cache.name, reason, detail: this.#detailOf(cache, reason) ?? reason }];
     });
     const broken = Array.from(this.bind().broken, ([{ name }, { message }]) => ({ model: name, cache: undefined, reason: 'declaration', detail: message }));
     return [...reasons, ...broken];
   }
 
-  /** Once for each model and reason: a hook may be added at any time. */
-  #tellPassedThrough({ model }: Answerer, reason: BypassReason): void {
-    const detail = details[reason];
-    if (detail === undefined || this.#told.has(`${model.name} ${reason}`)) return;
-    this.#told.add(`${model.name} ${reason}`);
-    publish('passthrough', () => ({ model: model.name, reason, detail }));
+  /** A sentence that says why lookups go to the database. */
+  #detailOf({ model }: Answerer, reason: BypassReason): string | undefined {
+    if (reason !== 'passthrough') return details[reason];
+    const option = this.#queryOption();
+    return model.passThrough?.detail ?? (option === undefined ? undefined : queryOptionDetail(option));
   }
 
   /** Why lookups of a cache are plain finds; `undefined` if they are not. */
@@ -267,7 +268,7 @@ export class Registry {
     // A query that was made before close(): writes are not seen any more, so the database answers it.
     if (!this.options.enabled || this.#disposed) return 'disabled';
     if (cache.model.passThrough !== undefined) return 'passthrough';
-    if ((cache.kind !== 'result' || cache.isFind) && this.#queryOption(cache.model.name) !== undefined) return 'passthrough';
+    if ((cache.kind !== 'result' || cache.isFind) && this.#hasQueryOption(cache.model.name)) return 'passthrough';
     switch (cache.kind) {
       case 'chain':
         if (cache.models.some(hasFindHooks)) return 'find-hooks';
@@ -286,14 +287,17 @@ export class Registry {
   }
 
   /** The option of `new Sequelize({ query })` with which finds answer with something else than instances. */
-  #queryOption(model: string): string | undefined {
+  #queryOption(): string | undefined {
     const { query } = (this.sequelize as unknown as { readonly options: { readonly query?: Readonly<Record<string, unknown>> } }).options;
-    for (const name in query) {
-      if (harmlessQueryOptions.has(name) || !query[name]) continue;
-      this.#passThrough(model, 'query-option', `The Sequelize instance has query: { ${name}: … }, so its finds do not answer with instances. Pass '${name}' to the finds that need it.`);
-      return name;
-    }
+    for (const name in query) if (!harmlessQueryOptions.has(name) && Boolean(query[name])) return name;
     return undefined;
+  }
+
+  /** Whether the finds of a model do not answer with instances; told once. */
+  #hasQueryOption(model: string): boolean {
+    const option = this.#queryOption();
+    if (option !== undefined) this.#passThrough(model, 'query-option', queryOptionDetail(option));
+    return option !== undefined;
   }
 
   /**
@@ -464,7 +468,7 @@ export class Registry {
     const { transaction, ...others } = options;
     const current = transaction === undefined ? currentTransaction(this.sequelize) : transaction;
     if (current != null) return original.call(instance, { transaction: current });
-    if (this.#queryOption(step.target.name) !== undefined) return original.call(instance, options);
+    if (this.#hasQueryOption(step.target.name)) return original.call(instance, options);
     try {
       const [found] = await follow(step, instance, this.bind(instance.constructor as ModelStatic<Model>, step.target).stepCache, (cache, values) => this.read(cache, values, { ...others, transaction: null }));
       return found?.instance ?? null;
@@ -586,6 +590,9 @@ const details: Readonly<Partial<Record<BypassReason, string>>> = {
   'find-hooks': 'A find hook (beforeFind, afterFind …) of the model or of its Sequelize instance can change what is found, and only a find runs it.',
   'default-scope': 'A key field is part of the default scope’s condition, which the lookup’s own condition replaces.',
 };
+
+const queryOptionDetail = (option: string): string =>
+  `The Sequelize instance has query: { ${option}: … }, so its finds do not answer with instances. Pass '${option}' to the finds that need it.`;
 
 const noOptions: ReadOptions = Object.freeze({});
 

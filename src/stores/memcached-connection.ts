@@ -171,9 +171,11 @@ export class Connection {
 
   #receive(bytes: string, queue: Command[]): void {
     if (this.#retired) return;
+    const unanswered = queue.length;
     try {
       this.#reader.read(bytes, queue);
-      this.#owner.replied();
+      // A piece of a line may be anything: only a whole reply shows that it is memcached.
+      if (queue.length < unanswered) this.#owner.replied();
       if (queue.length === 0 && !this.#idle) {
         this.#idle = true;
         this.#socket.unref();

@@ -43,11 +43,11 @@ export class ClientStore implements Store {
     const resolved = resolveOptions(options);
     const Client = resolved.client ?? load();
     this.name = `memcached(${addresses.map(({ name }) => name).join(', ')})`;
-    this.servers = Object.freeze(addresses.map(({ name }) => name));
     this.maxValueBytes = resolved.maxValueBytes;
     this.maxPending = resolved.maxPending;
     this.#batchSize = resolved.batchSize;
     this.#servers = addresses.map((address) => new MemcachedServer(address, Client, resolved));
+    this.servers = Object.freeze(this.#servers.map(({ name }) => name));
     const [first, second] = this.#servers.flatMap(({ routes }) => routes);
     this.#onlyRoute = second === undefined ? first : undefined;
   }

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { DataTypes, Model, type CreationOptional, type InferAttributes, type InferCreationAttributes } from 'sequelize';
 import { setupCache, withCache, type FlashCache, type FlashEventKind, type FlashEvents } from '../../src/index.js';
@@ -62,7 +63,7 @@ describe('is it working?', () => {
     const cache = setUp(new MemcachedStore(memcached.address));
     await User.cache.get({ id: 1 });
     const { store, database, ...rest } = await cache.health();
-    assert.deepEqual(rest, { ok: true, enabled: true, undelivered: 0, passedThrough: [] });
+    assert.deepEqual(rest, { ok: true, enabled: true, closed: false, undelivered: 0, passedThrough: [] });
     assert.deepEqual(database, { alias: 'health', place: 'sqlite::memory:', unknown: undefined });
     const [server] = store.servers;
     assert.deepEqual([store.servers.length, server?.server, server?.state, server?.reached], [1, memcached.address, 'up', true]);
@@ -176,6 +177,41 @@ describe('is it working?', () => {
     assert.equal(ok, true, 'the store works');
     assert.equal(Object.values(User.cache.stats()).reduce((sum, { bypassReasons }) => sum + (bypassReasons['find-hooks'] ?? 0), 0), 3);
     backend.sequelize.removeHook('beforeFind', 'tenants');
+  });
+
+  // What a server says that is not memcached.
+  for (const greeting of ['', '220 mail', '220 mail\r\n', 'HTTP/1.1 400 Bad Request\r\n\r\n', '-ERR unknown command\r\n', 'VERSION']) {
+    it(`a server that takes connections and never spoke memcached is not reached: ${JSON.stringify(greeting)}`, async () => {
+      const sockets = new Set<Socket>();
+      const server = createServer((socket) => {
+        sockets.add(socket.on('error', () => undefined));
+        socket.on('data', () => socket.write(greeting));
+      }).listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const cache = setUp(new MemcachedStore(`127.0.0.1:${String((server.address() as AddressInfo).port)}`, { timeoutMs: 300, retryMs: 60_000 }));
+      for (let at = 0; at < 3; at += 1) await User.cache.get({ id: 1 });
+      const { ok, store } = await cache.health();
+      assert.deepEqual([ok, store.servers.map(({ reached }) => reached)], [false, [false]]);
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    });
+  }
+
+  it('a query option: health() says in a sentence why nothing is cached, as the event does', async () => {
+    const told = hear('passthrough');
+    const options = (backend.sequelize as unknown as { readonly options: { query?: object } }).options;
+    const before = options.query;
+    options.query = { raw: true };
+    try {
+      const cache = setUp(new MemoryStore());
+      for (let at = 0; at < 2; at += 1) await User.cache.get({ id: 1 });
+      const { passedThrough } = await cache.health();
+      assert.deepEqual(told.map(({ reason }) => reason), ['query-option']);
+      assert.equal(passedThrough[0]?.reason, 'passthrough');
+      assert.deepEqual(new Set(passedThrough.map(({ detail }) => detail)), new Set(told.map(({ detail }) => detail)));
+    } finally {
+      options.query = before ?? {};
+    }
   });
 
   it('disabled', async () => {
