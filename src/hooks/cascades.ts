@@ -188,7 +188,7 @@ class FollowersReader {
     for (const { reference, next, reached } of this.#steps(model, change)) {
       const key = keyAttribute(model, reference);
       if (key === undefined || !isExact(reference.child, reference.attribute)) voidReached({ reached }, this.#effects);
-      else if (rows.length > 0) await this.#followOne(reference, next, reached, this.#fresh(reference, next, rows.map((row) => row[key])));
+      else if (rows.length > 0) await this.#followOne(reference, next, reached, this.#fresh(reference, next, rows.map((row) => askedFor(row[key]))));
     }
   }
 
@@ -284,6 +284,12 @@ function keyAttribute(model: ModelStatic<Model>, { keys }: Reference): string | 
 const exact: ReadonlySet<KeyKind | undefined> = new Set<KeyKind>(['integer', 'text', 'binary-text', 'uuid', 'enum', 'decimal', 'dateonly']);
 
 const isExact = (model: ModelStatic<Model>, attribute: string): boolean => exact.has(columnsOf(model).get(attribute)?.key?.kind);
+
+/**
+ * A value that was read, as a condition takes it: with `typeCast: false` the driver leaves texts as bytes,
+ * which Sequelize's `typeValidation` refuses. All kinds that are `exact` are texts to the driver.
+ */
+const askedFor = (value: unknown): unknown => (Buffer.isBuffer(value) ? value.toString() : value);
 
 async function readRows(
   model: ModelStatic<Model>,

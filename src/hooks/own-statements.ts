@@ -1,5 +1,5 @@
 /** Statements of the plugin's own: how they are sent, and what their errors mean. */
-import { QueryTypes } from 'sequelize';
+import { ConnectionError, DatabaseError, QueryTypes } from 'sequelize';
 import { publish } from '../events.js';
 
 /**
@@ -53,12 +53,17 @@ export async function prepare<T>(work: () => Promise<T>): Promise<T> {
 
 /**
  * The user's statement would have met the same: a lock that does not come free, a query that was killed
- * or has taken too long, a lost connection (which has no number of the server's).
+ * or has taken too long, a lost connection (which has no number of the server's). Not what was never sent:
+ * Sequelize refuses a value, or a hook of the program refuses the read.
  */
 function isStatementsOwn(error: unknown): boolean {
   const number = errorNumber(error);
-  return number === undefined || number < 1000 || (number >= 2000 && number < 3000) || waits.has(number) || isVictim(error);
+  if (number === undefined) return isOfConnection(error);
+  return number < 1000 || (number >= 2000 && number < 3000) || waits.has(number) || isVictim(error);
 }
+
+const isOfConnection = (error: unknown): boolean =>
+  error instanceof DatabaseError || error instanceof ConnectionError || (error instanceof Error && ('errno' in error || 'fatal' in error));
 
 const waits: ReadonlySet<number> = new Set([
   // Lock wait timeout; NOWAIT.
