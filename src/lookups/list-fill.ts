@@ -13,6 +13,7 @@ import type { Claim, EntryFiller } from './entry-fill.js';
 import type { ListHints } from './hints.js';
 import type { Leases, RowLeases, RowWanted } from './leases.js';
 import { nothingSent, type AnsweredLoad, type Sent } from './load.js';
+import { unseen } from './lookup.js';
 
 /** A list that can be stored. */
 interface FoundList {
@@ -84,10 +85,14 @@ export class ListFiller {
   async #lists(model: CachedModel, lists: readonly FoundList[]): Promise<Sent> {
     const [first] = lists;
     if (first === undefined) return nothingSent;
+    // At once: what is stored of the rows may take longer than a new lease may be late.
+    const outlived = lists.filter(({ claim: { load, key } }) => load.epoch !== undefined && load.renewal.outlived(key) !== undefined);
+    await Promise.all(outlived.map(({ claim }) => this.#placeAnew(claim, unseen)));
+    const leased = outlived.length === 0 ? lists : lists.filter((list) => !outlived.includes(list));
     const rows = rowsOf(model, lists);
     const lacking = await this.#lacking(lists, rows);
     const { look, stored: rowsStored, rest, late } = await this.#fillRows(model, lists, lacking);
-    const stored = Promise.all([this.#listEntries(lists, look), rowsStored]);
+    const stored = Promise.all([this.#listEntries(leased, look), rowsStored]);
     // So many operations under way leave no room for others: whoever asked for so much waits for them.
     if (lacking.size > longestPart) await stored;
     const again = new Set<string>();

@@ -2,14 +2,15 @@
 import assert from 'node:assert/strict';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { after, before, beforeEach, describe, it } from 'node:test';
-import { DataTypes, Model, type CreationOptional, type InferAttributes, type InferCreationAttributes } from 'sequelize';
-import { QuerysetCache, registerCache, withCache, type FlashEvents, type JsonValue } from '../../src/index.js';
+import { DataTypes, Model, type CreationOptional, type InferAttributes, type InferCreationAttributes, type Sequelize } from 'sequelize';
+import { QuerysetCache, registerCache, setupCache, withCache, type FlashCache, type FlashEvents, type JsonValue } from '../../src/index.js';
 import { MemcachedStore } from '../../src/stores/memcached.js';
 import { MemoryStore } from '../../src/stores/memory.js';
 import type { Store } from '../../src/stores/store.js';
 import { openBackend, type Backend } from '../support/backends.js';
 import { costing } from '../support/cost.js';
 import { startMemcached, type MemcachedProcess } from '../support/memcached-process.js';
+import { ObservedStore } from '../support/observed-store.js';
 
 /** A wait for a lease would take this long, and end the test. */
 const leaseWait = 60_000;
@@ -149,4 +150,55 @@ describe('a memcached without room', () => {
       await server.stop();
     }
   });
+});
+
+it('what one process could not store, another neither waits for nor tries again', async () => {
+  const define = (sequelize: Sequelize) => {
+    class Scan extends Model<InferAttributes<Scan>, InferCreationAttributes<Scan>> {
+      static readonly cache = withCache(Scan, { keys: ['id', 'name'] });
+      declare id: CreationOptional<number>;
+      declare name: string;
+      declare body: string;
+    }
+    Scan.init({ id: { type: DataTypes.INTEGER, primaryKey: true, autoIncrement: true }, name: { type: DataTypes.STRING, unique: true }, body: DataTypes.TEXT('long') }, { sequelize, timestamps: false, modelName: 'Scan' });
+    return Scan;
+  };
+  const server = await startMemcached({ extraArgs: ['-I', '512k', '-o', 'slab_chunk_max=262144'] });
+  const backend = await openBackend('mariadb', { store: new MemcachedStore(server.address, { timeoutMs: 5000 }) });
+  const otherStore = new ObservedStore(new MemcachedStore(server.address, { timeoutMs: 5000 }));
+  const refused: unknown[] = [];
+  const listen = (message: unknown): void => void refused.push(message);
+  subscribe('sequelize-flash:refused', listen);
+  const others: FlashCache[] = [];
+  try {
+    const One = define(backend.sequelize);
+    await One.sync();
+    const prefix = 'refused';
+    backend.setup({ leaseWait, prefix });
+    const another = backend.another();
+    const Other = define(another);
+    others.push(setupCache(another, { store: otherStore, prefix, leaseWait }));
+    const { id, name } = await One.create({ name: 'large', body: 'x'.repeat(large) });
+    await backend.store.quiet();
+    for (const key of [{ id }, { name }]) {
+      assert.equal((await One.cache.get(key)).body.length, large);
+      await backend.store.quiet();
+      const before = refused.length;
+      otherStore.reset();
+      backend.reset();
+      const began = performance.now();
+      assert.equal((await Other.cache.get(key)).body.length, large);
+      await otherStore.quiet();
+      // A wait for the lease would have lasted for leaseWait.
+      assert.ok(performance.now() - began < leaseWait / 2);
+      assert.equal(backend.sql.filter((sql) => sql.includes('SELECT')).length, 1);
+      assert.equal(refused.length, before, 'it is not tried again');
+    }
+  } finally {
+    unsubscribe('sequelize-flash:refused', listen);
+    for (const cache of others) await cache.close(0);
+    await otherStore.close();
+    await backend.close();
+    await server.stop();
+  }
 });
