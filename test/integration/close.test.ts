@@ -89,11 +89,11 @@ for (const name of backendNames) {
               if (moment === 'before') await write(transaction);
               assert.equal(await flash.close(), 0);
               if (moment === 'after') await write(transaction);
+              assert.equal(isWatched(), true);
             } catch (error) {
               await transaction.rollback();
               throw error;
             }
-            assert.equal(isWatched(), true);
             await transaction[end]();
             assert.equal(isWatched(), false, 'nothing is left on the Sequelize instance');
             await assertRight();
