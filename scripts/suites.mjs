@@ -8,7 +8,7 @@
 
 /**
  * @typedef {object} Suite
- * @property {string} name
+ * @property {string} name what is in it; 'patience': what waits for many seconds, or reads tens of thousands of rows
  * @property {RegExp} files the test files that belong to it
  * @property {boolean} [everyday] whether `npm test` runs it
  * @property {Readonly<Record<string, string>>} [share] environment variables for `.ci/run`; also what the files take by default
@@ -21,10 +21,16 @@ export const SUITES = [
   { name: 'contract', files: /^test\/contract\//, everyday: true },
   {
     name: 'integration',
-    files: /^(test\/integration\/(?!crashes\.)|examples\/)/,
+    files: /^(test\/integration\/(?!(crashes|slow-processes|large-reads|write-paths\/ended-transactions)\.)|examples\/)/,
     everyday: true,
-    share: { MATRIX_PART: '0.25', SLOW_LOAD_SECONDS: '5' },
-    full: { MATRIX_PART: '1', SLOW_LOAD_SECONDS: '30' },
+    share: { MATRIX_PART: '0.25' },
+    full: { MATRIX_PART: '1' },
+  },
+  {
+    name: 'patience',
+    files: /^test\/integration\/(slow-processes|large-reads|write-paths\/ended-transactions)\./,
+    share: { SLOW_LOAD_SECONDS: '5' },
+    full: { SLOW_LOAD_SECONDS: '30' },
   },
   { name: 'crashes', files: /^test\/integration\/crashes\./ },
   {

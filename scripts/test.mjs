@@ -96,7 +96,8 @@ async function runTests(files, nodeArgs, env) {
   const directory = await mkdtemp(join(tmpdir(), 'flash-tests-'));
   const summaryFile = join(directory, 'summary.json');
   const concurrency =
-    process.env.SEQUELIZE_FLASH_TEST_CONCURRENCY ?? String(Math.min(4, Math.max(2, availableParallelism())));
+    // One more than there are cores: tests wait for servers, locks and timers, too.
+    process.env.SEQUELIZE_FLASH_TEST_CONCURRENCY ?? String(Math.min(4, availableParallelism() + 1));
   // A file that hangs, or leaves something open that keeps its process alive, fails; one on a machine that others use may take minutes.
   const timeout = process.env.SEQUELIZE_FLASH_TEST_TIMEOUT_MS ?? '900000';
   try {
