@@ -20,16 +20,6 @@ export class InvalidKeyFieldError extends FlashError {
   readonly code = 'FLASH_INVALID_KEY_FIELD';
 }
 
-/** The model has no primary key, so its rows cannot be told apart. */
-export class NoPrimaryKeyError extends FlashError {
-  readonly code = 'FLASH_NO_PRIMARY_KEY';
-}
-
-/** The model's default scope can change its answer without a write to the row, or joins other tables. */
-export class UnsupportedScopeError extends FlashError {
-  readonly code = 'FLASH_UNSUPPORTED_SCOPE';
-}
-
 /** `withCache` (or `setupCache`) was called a second time for the same model (or Sequelize instance). */
 export class AlreadyCachedError extends FlashError {
   readonly code = 'FLASH_ALREADY_CACHED';
@@ -230,8 +220,6 @@ const named = {
   StoreError,
   InvalidOptionError,
   InvalidKeyFieldError,
-  NoPrimaryKeyError,
-  UnsupportedScopeError,
   AlreadyCachedError,
   DuplicateCacheNameError,
   InvalidCacheClassError,

@@ -81,7 +81,6 @@ export {
   InvalidOptionError,
   InvalidationFailedError,
   KeyFieldNotPassedError,
-  NoPrimaryKeyError,
   NotFoundError,
   NotInCacheError,
   ScopedModelError,
@@ -95,7 +94,6 @@ export {
   UnknownTargetTypeError,
   UnsavedInstanceError,
   UnsupportedResultError,
-  UnsupportedScopeError,
   WrongModelError,
 } from './errors.js';
 

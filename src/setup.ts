@@ -48,7 +48,7 @@ export interface FlashCache {
  * Sets up the cache of a Sequelize instance: once per instance, in every process that reads or
  * writes cached models, after the models and their associations are defined.
  * @throws InvalidOptionError, AlreadyCachedError, and what is wrong with a declaration:
- *   InvalidKeyFieldError, NoPrimaryKeyError, UnsupportedScopeError, DuplicateCacheNameError
+ *   InvalidKeyFieldError, InvalidCacheClassError, DuplicateCacheNameError
  */
 export function setupCache(sequelize: Sequelize, options: SetupOptions = {}): FlashCache {
   if (typeof (sequelize as Partial<Sequelize> | null | undefined)?.addHook !== 'function' || typeof sequelize.getDialect !== 'function') {

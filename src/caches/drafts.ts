@@ -6,11 +6,12 @@
  * remembered with its error, which its own lookups throw.
  */
 import type { Model, ModelStatic, Sequelize } from 'sequelize';
-import { InvalidCacheClassError, InvalidOptionError, NoPrimaryKeyError, UnsupportedScopeError } from '../errors.js';
+import { InvalidCacheClassError, InvalidOptionError } from '../errors.js';
 import type { KeySpace } from '../entries/keys.js';
 import type { PassThrough } from '../models/cached-model.js';
 import { columnsOf, isKeyColumn, primaryKeyOf, type Column, type KeyColumn } from '../models/columns.js';
 import { defaultScopeOf, openScope, type DefaultScope } from '../models/default-scope.js';
+import { NotCacheable } from '../models/not-cacheable.js';
 import { invalidations, show, wholeNumber, type Invalidation, type ResolvedOptions } from '../options.js';
 import type { CacheClass } from '../types.js';
 import { checkManyMethod, familyOf, ownMethodOf, type Family } from './answers.js';
@@ -84,11 +85,11 @@ export function attempt<T>({ tolerant }: BindingContext, work: () => T, failed: 
   }
 }
 
-/** The draft of a model of which nothing is declared. @throws NoPrimaryKeyError, UnsupportedScopeError at set-up */
+/** The draft of a model of which nothing is declared. */
 export function emptyDraft(model: ModelStatic<Model>, context: BindingContext, declared?: Declaration): Draft {
   const columns = columnsOf(model);
   const options = declared?.options ?? {};
-  const passThrough = whyNotCached(model, columns, context);
+  const passThrough = whyNotCached(model, columns);
   const timeout = options.timeout ?? context.options.timeout;
   return {
     model,
@@ -132,23 +133,21 @@ export function wrongDraft(model: ModelStatic<Model>, { options }: BindingContex
   };
 }
 
-/** Why a valid model cannot be cached. At set-up that is an error. @throws NoPrimaryKeyError, UnsupportedScopeError */
-function whyNotCached(model: ModelStatic<Model>, columns: ReadonlyMap<string, Column>, { tolerant }: BindingContext): PassThrough | undefined {
+/** Why a valid model cannot be cached. */
+function whyNotCached(model: ModelStatic<Model>, columns: ReadonlyMap<string, Column>): PassThrough | undefined {
   try {
     primaryKeyOf(model, columns);
     defaultScopeOf(model);
     return undefined;
   } catch (error) {
-    if (!tolerant) throw error;
-    if (error instanceof NoPrimaryKeyError) return { reason: 'primary-key', detail: error.message };
-    if (error instanceof UnsupportedScopeError) return { reason: 'default-scope', detail: error.message };
+    if (error instanceof NotCacheable) return { reason: error.reason, detail: error.message };
     throw error;
   }
 }
 
 /**
  * What is declared of a model; `undefined` if nothing is.
- * @throws InvalidKeyFieldError, NoPrimaryKeyError, InvalidOptionError, InvalidCacheClassError …
+ * @throws InvalidKeyFieldError, InvalidOptionError, InvalidCacheClassError …
  */
 export function draftOf(model: ModelStatic<Model>, context: BindingContext): Draft | undefined {
   const declaration = declarationOf(model);

@@ -5,7 +5,7 @@
  */
 import type { FindOptions, Model, ModelStatic, OrderItem } from 'sequelize';
 import type { CachedModel } from '../models/cached-model.js';
-import { primaryKeyOf, columnsOf, type KeyColumn } from '../models/columns.js';
+import { columnsOf, keyColumnsOf, type KeyColumn } from '../models/columns.js';
 import { ownValues } from '../models/hydrate.js';
 import type { Inclusion } from './relations.js';
 
@@ -85,7 +85,7 @@ function showsPrimaryKey(model: ModelStatic<Model>): boolean {
 /** Puts included rows in the order of their primary key, in place: numbers by value, texts by their code units. */
 export function sortByPrimaryKey<R>(model: ModelStatic<Model>, rows: R[], valuesOf: (row: R) => Readonly<Record<string, unknown>>): R[] {
   if (rows.length < 2) return rows;
-  const columns = primaryKeyOf(model, columnsOf(model));
+  const columns = keyColumnsOf(model, columnsOf(model));
   return rows.sort((a, b) => {
     const [left, right] = [valuesOf(a), valuesOf(b)];
     for (const column of columns) {

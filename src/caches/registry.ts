@@ -102,7 +102,7 @@ export class Registry {
   /**
    * Binds what is defined and declared by now, all anew if there is anything new.
    * @param of the models that a read is about; a write may have to do with any, and looks at all
-   * @throws InvalidKeyFieldError, NoPrimaryKeyError, UnsupportedScopeError, DuplicateCacheNameError … at set-up
+   * @throws InvalidKeyFieldError, InvalidCacheClassError, DuplicateCacheNameError … at set-up
    */
   bind(...of: readonly ModelStatic<Model>[]): Bindings {
     const declarations = declarationCount();

@@ -1,8 +1,8 @@
 /** A model's attributes as the cache sees them: what to store, what can be a key, and how. */
 import type { Model, ModelAttributeColumnOptions, ModelStatic } from 'sequelize';
-import { NoPrimaryKeyError } from '../errors.js';
 import type { CellColumn } from '../entries/codec.js';
 import { keyType, type KeyKind, type KeyType } from '../entries/key-types.js';
+import { NotCacheable } from './not-cacheable.js';
 
 /** One stored attribute of a model. */
 export interface Column extends CellColumn {
@@ -73,18 +73,20 @@ export function columnsOf(model: ModelStatic<Model>): ReadonlyMap<string, Column
   return columns;
 }
 
-/** The primary key's columns, in order. @throws NoPrimaryKeyError */
+/** The primary key's columns, in order. @throws NotCacheable */
 export function primaryKeyOf(model: ModelStatic<Model>, columns: ReadonlyMap<string, Column>): readonly KeyColumn[] {
   const names = model.primaryKeyAttributes;
   if (names.length === 0) {
-    throw new NoPrimaryKeyError(
+    throw new NotCacheable(
+      'primary-key',
       `Model ${model.name} has no primary key, so its rows cannot be told apart. Declare one, or do not cache this model.`,
     );
   }
   return names.map((name) => {
     const column = columns.get(name);
     if (column === undefined || !isKeyColumn(column)) {
-      throw new NoPrimaryKeyError(
+      throw new NotCacheable(
+        'primary-key',
         `The primary key '${name}' of model ${model.name} has the type ${column?.type ?? 'VIRTUAL'}, whose values cannot be told apart by the cache. Declare another one, or do not cache this model.`,
       );
     }

@@ -2,12 +2,12 @@
  * The default scope as the cache can answer for it: conditions on the row's own columns.
  *
  * A row entry holds "the row as the default scope shows it". That is only sound if nothing but a
- * write to the row can change what the scope shows; everything else is refused at set-up.
+ * write to the row can change what the scope shows; with anything else the model is not cached.
  */
 import type { Model, ModelAttributeColumnOptions, ModelStatic } from 'sequelize';
-import { UnsupportedScopeError } from '../errors.js';
 import { show } from '../options.js';
 import { isVirtual, virtualDependencies } from './columns.js';
+import { NotCacheable } from './not-cacheable.js';
 
 /** What the cache needs to know of a default scope. */
 export interface DefaultScope {
@@ -25,7 +25,7 @@ export interface DefaultScope {
 
 const known = new Set(['where', 'attributes', 'order']);
 
-/** Reads a model's default scope. @throws UnsupportedScopeError */
+/** Reads a model's default scope. @throws NotCacheable */
 export function defaultScopeOf(model: ModelStatic<Model>): DefaultScope {
   const all = model.getAttributes() as Readonly<Record<string, ModelAttributeColumnOptions>>;
   const scope: Readonly<Record<string, unknown>> = { ...scopeOf(model) };
@@ -65,7 +65,8 @@ export function openScope(model: ModelStatic<Model>): DefaultScope {
 }
 
 function refuse(model: ModelStatic<Model>, reason: string): never {
-  throw new UnsupportedScopeError(
+  throw new NotCacheable(
+    'default-scope',
     `The default scope of model ${model.name} cannot be cached: ${reason}. ` +
       `A cached row may depend on the row's own columns only: 'where' with plain values, 'attributes' by name, and 'order' by attribute. ` +
       `Move the rest into a named scope, or do not cache this model.`,

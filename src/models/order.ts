@@ -10,14 +10,16 @@ import { aggregateOf, hasFindHooks } from './select.js';
 
 /**
  * The `order` of a find: what the class says, then the primary key. Sequelize itself puts the default
- * scope's order before it.
+ * scope's order before it, if that is a list; an expression is put there here.
  */
-export function orderOf({ scope, primaryKey }: Pick<CachedModel, 'scope' | 'primaryKey'>, own: Order | undefined): OrderItem[] {
+export function orderOf({ model, scope, primaryKey }: Pick<CachedModel, 'model' | 'scope' | 'primaryKey'>, own: Order | undefined): OrderItem[] {
+  const ofScope: unknown = Reflect.get(scopeOf(model), 'order');
+  const before = ofScope == null || Array.isArray(ofScope) ? [] : [ofScope as OrderItem];
   // Sequelize turns a list of plain names into its own form, in place.
   const items = own === undefined ? [] : structuredClone<unknown>(own);
   const given = (Array.isArray(items) ? items : [items]) as OrderItem[];
   const named = new Set<unknown>([...scope.order, ...given.map((item: unknown) => (Array.isArray(item) ? (item as unknown[])[0] : item))]);
-  return [...given, ...primaryKey.flatMap(({ name }): OrderItem[] => (named.has(name) ? [] : [[name, 'ASC']]))];
+  return [...before, ...given, ...primaryKey.flatMap(({ name }): OrderItem[] => (named.has(name) ? [] : [[name, 'ASC']]))];
 }
 
 /**

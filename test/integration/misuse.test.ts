@@ -22,7 +22,6 @@ import {
   InvalidOptionError,
   KeyFieldNotPassedError,
   ModelCacheManager,
-  NoPrimaryKeyError,
   NotFoundError,
   NotInCacheError,
   QuerysetCache,
@@ -37,7 +36,6 @@ import {
   UnknownTargetTypeError,
   UnsavedInstanceError,
   UnsupportedResultError,
-  UnsupportedScopeError,
   withCache,
   WrongModelError,
   type CacheClass,
@@ -705,28 +703,6 @@ const declarations: readonly Misdeclared[] = [
   ['a generic foreign key without models', declaring({ genericForeignKeys: { target: { type: 'kind', id: 'id' } } }), InvalidOptionError, "withCache(Book): the generic foreign key 'target' must be declared as { type: 'targetType', id: 'targetId', models: () => [Post, Photo] }, two attributes' names and a function that returns models, or an object of models by the names that 'targetType' holds."],
   ['generic foreign keys as a list', declaring({ genericForeignKeys: ['target'] }), InvalidOptionError, "withCache(Book): 'genericForeignKeys' must be an object, a declaration by name; received an array of 1."],
 
-  // ---- models ----
-  ['a model without primary key', (sequelize) => {
-    const Log = book(sequelize);
-    Log.removeAttribute('id');
-    cached(Log, { keys: ['title'] });
-    setupCache(sequelize, { store });
-  }, NoPrimaryKeyError, 'Model Book has no primary key, so its rows cannot be told apart. Declare one, or do not cache this model.'],
-  ['a model whose primary key cannot be a key', (sequelize) => {
-    const Log = sequelize.define('Log', { place: { type: DataTypes.GEOMETRY, primaryKey: true } });
-    cached(Log, {});
-    setupCache(sequelize, { store });
-  }, NoPrimaryKeyError, "The primary key 'place' of model Log has the type GEOMETRY, whose values cannot be told apart by the cache. Declare another one, or do not cache this model."],
-  ['a default scope with include', declaring({ keys: ['title'] }, { defaultScope: { include: ['author'] } }), UnsupportedScopeError, "The default scope of model Book cannot be cached: it has 'include'. A cached row may depend on the row's own columns only: 'where' with plain values, 'attributes' by name, and 'order' by attribute. Move the rest into a named scope, or do not cache this model."],
-  ['a default scope with a literal', declaring({ keys: ['title'] }, { defaultScope: { where: literal('published <= NOW()') } }), UnsupportedScopeError, "The default scope of model Book cannot be cached: its 'where' holds an instance of Literal, whose answer may change without a write. A cached row may depend on the row's own columns only: 'where' with plain values, 'attributes' by name, and 'order' by attribute. Move the rest into a named scope, or do not cache this model."],
-  ['a default scope with a literal value', declaring({ keys: ['title'] }, { defaultScope: { where: { title: literal('USER()') } } }), UnsupportedScopeError, "The default scope of model Book cannot be cached: its 'where' holds an instance of Literal, whose answer may change without a write. A cached row may depend on the row's own columns only: 'where' with plain values, 'attributes' by name, and 'order' by attribute. Move the rest into a named scope, or do not cache this model."],
-  ['a default scope on an unknown attribute', declaring({ keys: ['title'] }, { defaultScope: { where: { '$author.name$': 'Ann' } } }), UnsupportedScopeError, "The default scope of model Book cannot be cached: its 'where' tests '$author.name$', which is not an attribute of the model. A cached row may depend on the row's own columns only: 'where' with plain values, 'attributes' by name, and 'order' by attribute. Move the rest into a named scope, or do not cache this model."],
-  ['a default scope with limit', declaring({ keys: ['title'] }, { defaultScope: { limit: 1 } }), UnsupportedScopeError, "The default scope of model Book cannot be cached: it has 'limit'. A cached row may depend on the row's own columns only: 'where' with plain values, 'attributes' by name, and 'order' by attribute. Move the rest into a named scope, or do not cache this model."],
-  ['a default scope ordered by an expression', declaring({ keys: ['title'] }, { defaultScope: { order: literal('RAND()') } }), UnsupportedScopeError, "The default scope of model Book cannot be cached: its 'order' holds an instance of Literal. A cached row may depend on the row's own columns only: 'where' with plain values, 'attributes' by name, and 'order' by attribute. Move the rest into a named scope, or do not cache this model."],
-  ['a default scope ordered by another table', declaring({ keys: ['title'] }, { defaultScope: { order: [['author', 'name', 'ASC']] } }), UnsupportedScopeError, "The default scope of model Book cannot be cached: its 'order' names 'author', which is not an attribute of the model. A cached row may depend on the row's own columns only: 'where' with plain values, 'attributes' by name, and 'order' by attribute. Move the rest into a named scope, or do not cache this model."],
-  ['a default scope with an aggregate', declaring({ keys: ['title'] }, { defaultScope: { attributes: { include: [[literal('1'), 'one']] } } }), UnsupportedScopeError, "The default scope of model Book cannot be cached: its 'attributes.include' holds more than attribute names. A cached row may depend on the row's own columns only: 'where' with plain values, 'attributes' by name, and 'order' by attribute. Move the rest into a named scope, or do not cache this model."],
-  ['a default scope with an unknown attribute', declaring({ keys: ['title'] }, { defaultScope: { attributes: ['isbn'] } }), UnsupportedScopeError, "The default scope of model Book cannot be cached: its 'attributes' names 'isbn', which is not an attribute of the model. A cached row may depend on the row's own columns only: 'where' with plain values, 'attributes' by name, and 'order' by attribute. Move the rest into a named scope, or do not cache this model."],
-
   // ---- cache classes ----
   ['register nothing', () => registerCache(undefined as never), InvalidCacheClassError, "A cache class is a class that extends InstanceCache, QuerysetCache or one of their kin; received undefined. Is it defined later? Then use the function form, 'caches: () => […]'."],
   ['register a class that is no cache class', () => registerCache(Map as never), InvalidCacheClassError, 'A cache class is a class that extends InstanceCache, QuerysetCache or one of their kin; received the function or class Map.'],
@@ -838,7 +814,6 @@ const declarations: readonly Misdeclared[] = [
   ['a relation with a scope on its through model', deriving(RelatedQuerysetCache, { relation: 'topTags' }), InvalidCacheClassError, "BookFamily.relation: the association 'topTags' of model Book has a scope on its through model, so rows are not found by a key alone. Use an association without."],
   ['a relation through a model with a default scope', deriving(RelatedQuerysetCache, { relation: 'tags' }, {}, { through: { defaultScope: { where: { rank: 1 } } } }), InvalidCacheClassError, "BookFamily.relation: the association 'tags' of model Book has the through model BookTag with a default scope, so rows are not found by a key alone. Use an association without."],
   ['a relation whose start the default scope leaves out', deriving(RelatedInstanceCache, { relation: 'author' }, {}, { book: { defaultScope: { attributes: ['id', 'title'] } } }), InvalidCacheClassError, "BookFamily: 'author' starts from 'authorId' of model Book, which its default scope leaves out. Add it to the scope's attributes."],
-  ['a relation to a model with a default scope that joins', deriving(RelatedInstanceCache, { relation: 'author' }, {}, { author: { defaultScope: { include: ['country'] } } }), UnsupportedScopeError, "The default scope of model Author cannot be cached: it has 'include'. A cached row may depend on the row's own columns only: 'where' with plain values, 'attributes' by name, and 'order' by attribute. Move the rest into a named scope, or do not cache this model."],
   ['an include that does not exist', deriving(InstanceCache, { include: ['publisher'] }), InvalidCacheClassError, "BookFamily.include: 'publisher' is not an association of model Book. (Associations must be declared before setupCache.)"],
   ['an include within that does not exist', deriving(InstanceCache, { include: [{ association: 'author', include: ['town'] }] }), InvalidCacheClassError, "BookFamily.include: 'town' is not an association of model Author. (Associations must be declared before setupCache.)"],
   ['an include with options', deriving(InstanceCache, { include: [{ association: 'author', where: { name: 'Ann' } }] }), InvalidCacheClassError, "BookFamily.include: 'where' of 'author' cannot be cached: related rows are found by their keys alone. Leave it out, and choose among them afterwards."],
@@ -849,7 +824,6 @@ const declarations: readonly Misdeclared[] = [
   ['an include twice', deriving(InstanceCache, { include: ['author', { association: 'author' }] }), InvalidCacheClassError, "BookFamily.include names 'author' twice."],
   ['an include of everything', deriving(InstanceCache, { include: { all: true } }), InvalidCacheClassError, "BookFamily.include must be a list of associations of Book by name, such as ['event', { association: 'user', include: ['profile'] }]; received an object."],
   ['an include beside getInstance', deriving(InstanceCache, { include: ['author'] }, { getInstance: () => null }), InvalidCacheClassError, "BookFamily has both 'include' and a getInstance of its own. Related instances come with the row that has the key values; leave one of them out."],
-  ['an include that the default scope has already', deriving(InstanceCache, { include: ['author'] }, {}, { book: { defaultScope: { include: ['author'] } } }), UnsupportedScopeError, "The default scope of model Book cannot be cached: it has 'include'. A cached row may depend on the row's own columns only: 'where' with plain values, 'attributes' by name, and 'order' by attribute. Move the rest into a named scope, or do not cache this model."],
 
   // ---- filters, cached foreign keys ----
   ['filters that are no list', shelving(() => ({ filters: 'title' })), InvalidOptionError, "withCache(Book): 'filters' must be a list of names or of lists of names, such as ['username', ['tenantId', 'slug']]; received 'title'."],
