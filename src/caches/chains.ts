@@ -256,12 +256,14 @@ async function nested(instance: Model, inclusions: readonly Ruled[], caches: Cac
   return parts.every((part) => part !== undefined) ? { ...ownValues(instance), ...Object.fromEntries(parts) } : undefined;
 }
 
-/** Each row once. */
+/** Each row once. Rows whose default scope hides their primary key cannot be told apart, and all stay. */
 function distinct(rows: readonly Model[]): Model[] {
-  const found = new Map<string, Model>();
+  const found = new Map<unknown, Model>();
   for (const row of rows) {
     const { primaryKeyAttributes } = row.constructor as ModelStatic<Model>;
-    const key = JSON.stringify(primaryKeyAttributes.map((name) => String(ownValues(row)[name])));
+    const values = primaryKeyAttributes.map((name) => ownValues(row)[name]);
+    const isTold = values.length > 0 && !values.includes(undefined);
+    const key = isTold ? JSON.stringify(values.map(String)) : row;
     if (!found.has(key)) found.set(key, row);
   }
   return [...found.values()];

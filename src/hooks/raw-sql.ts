@@ -1,13 +1,10 @@
 /** What the text of a statement tells, where no model says what it does: raw SQL and DDL. */
 import type { Change } from './cascades.js';
-
-/** Texts that are no code, and comments. Those that begin with an exclamation mark are code to the server. */
-const notCode = /'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|`(?:[^`]|``)*`|\/\*(?![!M])[^]*?\*\/|(?:--(?=\s|$)|#).*/g;
+import { piecesOf, replaceTexts } from './sql-texts.js';
 
 /** The statements in a text, without the texts and comments in them. */
 function statementsIn(sql: string): readonly string[] {
-  return sql
-    .replace(notCode, ' ')
+  return replaceTexts(sql, () => ' ')
     .split(';')
     .map((statement) => statement.replace(/\s+/g, ' ').trim())
     .filter((statement) => statement !== '');
@@ -33,8 +30,14 @@ export const mayEndTransaction = (sql: string): boolean => statementsIn(sql).som
  */
 export function isOneWrite(sql: string): boolean {
   if (!/^\s*(insert|update|delete|replace)\b/i.test(sql)) return false;
-  const end = sql.indexOf(';');
-  return end < 0 || end === sql.length - 1 || statementsIn(sql).length === 1;
+  let hasEnded = false;
+  for (const { text, isCode } of piecesOf(sql)) {
+    if (!isCode) continue;
+    const end: number = hasEnded ? -1 : text.indexOf(';');
+    hasEnded ||= end >= 0;
+    if (hasEnded && text.slice(end + 1).trim() !== '') return false;
+  }
+  return true;
 }
 
 /** The kind of statement that a text is: the first word, in upper case, of the first one in it that may change rows. */
@@ -79,7 +82,7 @@ const quoted = '§';
 /** The statements in a text in lower case, with names in quotes (which may be texts) and without other texts. */
 const namingStatementsIn = (sql: string): readonly string[] =>
   statementsIn(
-    sql.replace(notCode, (text) => (/^["`]/.test(text) ? ` ${text.slice(1, -1).replace(/(^|[^\p{L}\p{N}_$])+/gu, quoted)} ` : ' ')),
+    replaceTexts(sql, (text) => (/^["`]/.test(text) ? ` ${text.slice(1, -1).replace(/^[^\p{L}\p{N}_$]*|[^\p{L}\p{N}_$]+/gu, quoted)} ` : ' ')),
   ).map((statement) => statement.toLowerCase());
 
 /** What an UPDATE sets: from its first SET to the end of the list. */

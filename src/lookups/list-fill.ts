@@ -70,11 +70,11 @@ export class ListFiller {
       else lists.push(list);
     }
     const [found, ended] = await Promise.all([this.#lists(model, lists), this.#end(others)]);
-    return { stored: Promise.all([found.stored, ended]), rest: found.rest };
+    return { stored: Promise.all([found.stored, ended?.filled]), rest: found.rest };
   }
 
-  /** Ends the leases of lists that cannot be stored. */
-  async #end(claims: readonly Claim[]): Promise<unknown> {
+  /** Ends the leases of lists that cannot be stored. Nobody waits for the last of it. */
+  async #end(claims: readonly Claim[]): Promise<{ readonly filled: Promise<unknown> } | undefined> {
     const [first] = claims;
     if (first === undefined) return undefined;
     const targets = claims.map(({ key }) => key);

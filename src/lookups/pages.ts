@@ -1,5 +1,4 @@
 /** Looks ahead of chains of lookups: those of one tick are one look, so that what they miss is loaded together too. */
-import { nextTick } from '../clock.js';
 import type { Coherence } from '../coherence/coherence.js';
 import { Page } from './lookup.js';
 
@@ -26,11 +25,9 @@ export class Pages {
     if (keys.size === 0) return Promise.resolve(new Page());
     return new Promise((resolve, reject) => {
       if (this.#asked.length === 0) {
-        // After the microtasks of this tick, as lookups do.
+        // Before the lookups of this tick are looked at: where a store answers at once, those that follow join them.
         void Promise.resolve().then(() => {
-          nextTick(() => {
-            this.#flush();
-          });
+          this.#flush();
         });
       }
       this.#asked.push({ keys, epochs, resolve, reject });

@@ -18,8 +18,16 @@ export function orderOf({ model, scope, primaryKey }: Pick<CachedModel, 'model' 
   // Sequelize turns a list of plain names into its own form, in place.
   const items = own === undefined ? [] : structuredClone<unknown>(own);
   const given = (Array.isArray(items) ? items : [items]) as OrderItem[];
+  if (sumsUp(scopeOf(model))) return [...before, ...given];
   const named = new Set<unknown>([...scope.order, ...given.map((item: unknown) => (Array.isArray(item) ? (item as unknown[])[0] : item))]);
   return [...before, ...given, ...primaryKey.flatMap(({ name }): OrderItem[] => (named.has(name) ? [] : [[name, 'ASC']]))];
+}
+
+/** Whether a scope may show something else than rows: the server refuses an order by a key that is not shown. */
+function sumsUp(scope: { readonly group?: unknown; readonly attributes?: unknown }): boolean {
+  const { group, attributes } = scope;
+  const shown: unknown = Array.isArray(attributes) ? attributes : (attributes as { readonly include?: unknown } | null | undefined)?.include;
+  return group !== undefined || (Array.isArray(shown) && shown.some((one) => typeof one !== 'string'));
 }
 
 /**

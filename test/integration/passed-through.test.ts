@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { describe, it } from 'node:test';
-import { DataTypes, literal, type Model, type ModelOptions, type ModelStatic, type Sequelize } from 'sequelize';
+import { col, DataTypes, fn, literal, type Model, type ModelOptions, type ModelStatic, type Sequelize } from 'sequelize';
 import { InstanceCache, QuerysetCountCache, RelatedInstanceCache, RelatedQuerysetCache, setupCache, type CacheClass, type FlashEvents } from '../../src/index.js';
 import { MemoryStore } from '../../src/stores/memory.js';
 import { backendNames, openBackend } from '../support/backends.js';
@@ -25,6 +25,8 @@ const scopes: Readonly<Record<string, readonly [scope: Scope, detail: string]>> 
   'a column of another table': [{ where: { '$author.name$': 'Ann' } }, "its 'where' tests '$author.name$', which is not an attribute of the model"],
   'a limit': [{ limit: 1 }, "it has 'limit'"],
   'a group': [{ group: ['id'] }, "it has 'group'"],
+  'a group of what is not the key': [{ attributes: ['title', [fn('MAX', col('pages')), 'most']], group: ['title'] }, "it has 'group'"],
+  'a sum': [{ attributes: [[fn('SUM', col('pages')), 'all']] }, "its 'attributes' holds more than attribute names"],
   'an order in SQL': [{ order: literal('pages DESC') }, "its 'order' holds an instance of Literal"],
   'a list of orders in SQL': [{ order: [[literal('pages'), 'DESC']] }, "its 'order' holds an instance of Literal"],
   'an order by another table': [{ order: [['author', 'name', 'ASC']] }, "its 'order' names 'author', which is not an attribute of the model"],
@@ -165,6 +167,30 @@ for (const backendName of backendNames) {
           backend.reset();
           await books.filter({ title: 'one' });
           assert.deepEqual([backend.sql, told], [[], []]);
+        } finally {
+          await backend.close();
+        }
+      }));
+
+    it('but related rows whose default scope hides their primary key are cached, each of them', () =>
+      listening(async (told) => {
+        const backend = await openBackend(backendName);
+        try {
+          const { Author, Book, questions } = library(backend.sequelize, { attributes: ['title', 'authorId'] });
+          await backend.sequelize.sync();
+          await Author.create({ id: 1, name: 'Ann' });
+          await Book.bulkCreate([{ id: 1, title: 'one', authorId: 1 }, { id: 2, title: 'two', authorId: 1 }, { id: 3, title: 'two', authorId: 1 }]);
+          backend.setup();
+          const [, ask, plain] = questions.find(([what]) => what === 'a relation to it') as Question;
+          const expected = await outcome(plain);
+          assert.equal((expected as readonly unknown[]).length, 3);
+          for (const round of ['cold', 'warm']) {
+            assert.deepEqual(await outcome(ask), expected, round);
+            await backend.store.quiet();
+          }
+          backend.reset();
+          await ask();
+          assert.deepEqual([backend.sql, told.filter(({ model }) => model === 'Book')], [[], []]);
         } finally {
           await backend.close();
         }

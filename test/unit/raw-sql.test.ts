@@ -1,7 +1,9 @@
 /** What the text of a raw statement tells: whether it may change rows, and what becomes of its transaction. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { canWrite, changeIn, dropsDatabase, isOneWrite, mayEndTransaction } from '../../src/hooks/raw-sql.js';
+import { Sequelize } from 'sequelize';
+import { aboutTables, canWrite, changeIn, dropsDatabase, isOneWrite, kindOf, mayEndTransaction } from '../../src/hooks/raw-sql.js';
+import { ServerSettings } from '../../src/hooks/server-settings.js';
 
 const reads = [
   'SELECT * FROM Users',
@@ -171,6 +173,41 @@ describe('changeIn', () => {
     it(sql, () => {
       const change = changeIn(sql);
       assert.deepEqual({ removes: change.removes, sets: change.sets('id') }, { removes, sets });
+    });
+  }
+});
+
+// ---- Long texts ------------------------------------------------------------------------------------
+
+const long = 4_000_000;
+const filled = (part: string): string => part.repeat(Math.ceil(long / part.length));
+
+/** Texts of which each would take hours, or all of the stack, if the time grew with the square of the length. */
+const longTexts: Readonly<Record<string, () => string>> = {
+  'a large blob': () => `INSERT INTO Docs (title, body) VALUES ('a; b', X'${filled('0f')}')`,
+  'a text of quotes': () => `INSERT INTO Docs (body) VALUES ('${filled("''")}; ')`,
+  'a text of escapes': () => `INSERT INTO Docs (body) VALUES ('${filled("\\'")}; ')`,
+  'a text in double quotes': () => `INSERT INTO Docs (body) VALUES ("${filled('{};')}")`,
+  'a text of one word': () => `INSERT INTO Docs (body) VALUES ('${filled('set ')}')`,
+  'one word': () => filled('set '),
+  'quotes that do not end': () => `UPDATE Docs SET body = ${filled("\\'")} '`,
+  'comments that do not end': () => `UPDATE Docs SET body = 1 ${filled('/*')}`,
+  'many comments': () => `UPDATE Docs SET body = 1 ${filled('/* ; */')}`,
+  'many parentheses': () => `UPDATE Docs SET body = ${filled('(')}`,
+  'many spaces': () => `UPDATE Docs SET${filled(' ')}body = 1`,
+  'many statements': () => filled('UPDATE Docs SET body = 1;'),
+};
+
+describe('a text of four million characters', { timeout: 600_000 }, () => {
+  for (const [what, textOf] of Object.entries(longTexts)) {
+    it(`${what}: every question is answered`, () => {
+      const sql = textOf();
+      const settings = new ServerSettings(new Sequelize({ dialect: 'mysql', logging: false }));
+      const changed = changeIn(sql);
+      assert.equal(typeof changed.sets('body'), 'boolean');
+      for (const answer of [canWrite(sql), mayEndTransaction(sql), isOneWrite(sql), dropsDatabase(sql), aboutTables(sql)]) assert.equal(typeof answer, 'boolean');
+      assert.equal(typeof kindOf(sql), 'string');
+      settings.noteText(sql, {});
     });
   }
 });
