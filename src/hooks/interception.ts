@@ -19,7 +19,10 @@ import { BulkCondition, bulkCondition, bulkInstances, writtenColumns, type State
 export interface StatementListener {
   /** Runs after the program's own hooks, right before the statement is sent. If it rejects, nothing is sent. */
   beforeStatement(options: StatementOptions, query: object): Promise<void>;
-  /** Runs before the program's own hooks, one of which may throw. */
+  /**
+   * Runs before the program's own hooks, one of which may throw. It also runs where a hook `beforeQuery` of the
+   * program refused the statement, of which `beforeStatement` is not told: a refused COMMIT ends its transaction.
+   */
   afterStatement(options: StatementOptions, query: object): Promise<void>;
 }
 
@@ -146,12 +149,15 @@ export class Interception {
       return;
     }
     this.#told.set(query, []);
-    await Reflect.apply(next, self, args);
+    try {
+      await Reflect.apply(next, self, args);
+    } finally {
+      // They may all have left since.
+      this.#told.set(query, this.#statementListeners);
+      if (this.#statementListeners.length > 0) this.#underWay += 1;
+    }
     if (this.#checkHooks()) Reflect.deleteProperty(options, bulkInstances);
-    const listeners = this.#statementListeners;
-    this.#told.set(query, listeners);
-    this.#underWay += 1;
-    for (const listener of listeners) await listener.beforeStatement(options, query);
+    for (const listener of this.#told.get(query) ?? []) await listener.beforeStatement(options, query);
   }
 
   async #after(next: RunHooks, self: unknown, args: readonly unknown[]): Promise<void> {
@@ -292,7 +298,13 @@ const setters: Readonly<Record<string, { readonly columns: readonly number[]; re
   decrement: { columns: [3, 4], options: 5 },
   update: { columns: [2], options: 4 },
   bulkUpdate: { columns: [1], options: 3, condition: 2 },
+  // Only to tell that the program did not write the text.
+  insert: { columns: [], options: 3 },
+  delete: { columns: [], options: 3 },
 };
+
+/** Whether a method of a model calls: it sets `hooks`. */
+const isOfModel = (options: unknown): boolean => typeof options === 'object' && options !== null && typeof Reflect.get(options, 'hooks') === 'boolean';
 
 /** Lets the statements of a query interface tell which columns they set, and by which condition. Returns what undoes it. */
 function tellArguments(queryInterface: object): () => void {
@@ -300,6 +312,7 @@ function tellArguments(queryInterface: object): () => void {
     const before = Object.getOwnPropertyDescriptor(queryInterface, method);
     const original = Reflect.get(queryInterface, method) as Method;
     const telling: Method = (...args) => {
+      if (columns.length === 0 && isOfModel(args[options])) return Reflect.apply(original, queryInterface, args);
       const named = columns.map((at) => args[at]).filter((values) => typeof values === 'object' && values !== null);
       const given = args[options];
       const told = {

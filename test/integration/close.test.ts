@@ -126,6 +126,57 @@ for (const name of backendNames) {
       });
     }
 
+    for (const end of ['commit', 'rollback'] as const) {
+      it(`a hook of the program refuses the ${end} of the last transaction that is open, after it: nothing is left`, async () => {
+        const { sequelize } = backend;
+        const transaction = await sequelize.transaction();
+        try {
+          await writes['a save']!(transaction);
+          await flash.close();
+          sequelize.addHook('beforeQuery', 'refuses', (options: object) => {
+            if (Reflect.get(options, 'completesTransaction') === true) throw new Error('not now');
+          });
+          await assert.rejects(transaction[end](), /not now/);
+        } finally {
+          sequelize.removeHook('beforeQuery', 'refuses');
+          // Its one connection is not given up.
+          if (name === 'sqlite') await sequelize.query('ROLLBACK');
+        }
+        assert.equal(isWatched(), false);
+        await assertRight();
+      });
+    }
+
+    it('every cache is closed while a hook of the program holds a statement: nothing is left, and it can be set up anew', async () => {
+      const { sequelize } = backend;
+      let letGo: () => void = () => undefined;
+      const held = new Promise<void>((resolve) => {
+        letGo = resolve;
+      });
+      let reached: () => void = () => undefined;
+      const isHeld = new Promise<void>((resolve) => {
+        reached = resolve;
+      });
+      sequelize.addHook('beforeQuery', 'holds', async () => {
+        reached();
+        await held;
+      });
+      const reading = User.findByPk(1);
+      try {
+        await isHeld;
+        await flash.close();
+      } finally {
+        sequelize.removeHook('beforeQuery', 'holds');
+        letGo();
+      }
+      await reading;
+      assert.equal(isWatched(), false);
+      flash = backend.setup({ prefix, alias: 'close' });
+      assert.equal(isWatched(), true);
+      await flash.close();
+      assert.equal(isWatched(), false);
+    });
+
     it('set up anew while a transaction is open: it is right after its commit, and still watched', async () => {
       const transaction = await backend.sequelize.transaction();
       await writes['a save']!(transaction);
@@ -151,6 +202,22 @@ for (const name of backendNames) {
 }
 
 describe('close() of a cache whose store is from the environment', () => {
+  it('ends the store after the last transaction that was open, though a hook of the program refused its COMMIT', async () => {
+    const backend = await openBackend('mariadb');
+    const flash = setupCache(backend.sequelize, { prefix: `c${randomUUID().slice(0, 8)}` });
+    try {
+      const transaction = await backend.sequelize.transaction();
+      await flash.close();
+      backend.sequelize.addHook('beforeQuery', (options: object) => {
+        if (Reflect.get(options, 'completesTransaction') === true) throw new Error('not now');
+      });
+      await assert.rejects(transaction.commit(), /not now/);
+      await untilClosed(flash);
+    } finally {
+      await backend.close();
+    }
+  });
+
   it('ends the store after the last transaction that was open', async () => {
     const backend = await openBackend('mariadb');
     const define = (sequelize: Sequelize): typeof User => {
@@ -179,10 +246,7 @@ describe('close() of a cache whose store is from the environment', () => {
       await Own.update({ name: 'anna' }, { where: { id: 1 }, transaction });
       await transaction.commit();
       assert.equal((await otherCache.get({ id: 1 })).name, 'anna');
-      // Its commands are refused from now on.
-      const until = performance.now() + 10_000;
-      while ((await flash.store.get(['a'])).failures.size === 0 && performance.now() < until) await new Promise(setImmediate);
-      assert.match(String((await flash.store.get(['a'])).failures.get('a')?.message), /was closed/);
+      await untilClosed(flash);
     } finally {
       await other.close(0);
       await store.close();
@@ -190,3 +254,10 @@ describe('close() of a cache whose store is from the environment', () => {
     }
   });
 });
+
+/** Its commands are refused from now on. */
+async function untilClosed({ store }: FlashCache): Promise<void> {
+  const until = performance.now() + 10_000;
+  while ((await store.get(['a'])).failures.size === 0 && performance.now() < until) await new Promise(setImmediate);
+  assert.match(String((await store.get(['a'])).failures.get('a')?.message), /was closed/);
+}
