@@ -10,10 +10,14 @@
 import type { QueryOptionsWithType, QueryTypes, Sequelize, Transaction } from 'sequelize';
 import { hasRowLocks } from './images.js';
 import { aroundRun } from './interception.js';
+import { publish } from '../events.js';
 import { errorNumber, noRetry, withoutRows } from './own-statements.js';
 
-/** The outermost transactions that have ended. One set for all Sequelize instances: by CLS one writes in another's. */
-const ended = new WeakSet<Transaction>();
+/** State of a transaction in the server; unknown if the server did not answer the question. */
+export type TransactionState = 'open' | 'ended' | 'unknown';
+
+/** The outermost transactions that are not sure to be open. One map for all Sequelize instances: by CLS one writes in another's. */
+const states = new WeakMap<Transaction, 'ended' | 'unknown'>();
 
 /** Under this key the plugin's question is known among the statements of a transaction. */
 export const isQuestion = Symbol('sequelize-flash.isQuestion');
@@ -28,12 +32,8 @@ export function rootOf(transaction: Transaction): Transaction {
   }
 }
 
-/** The outermost transaction that a statement is sent in; undefined where the server commits it at once. */
-export function openRootOf(transaction: Transaction | null | undefined): Transaction | undefined {
-  if (transaction == null) return undefined;
-  const root = rootOf(transaction);
-  return ended.has(root) ? undefined : root;
-}
+/** State of the outermost transaction that a transaction belongs to. Where it has ended, the server commits each statement at once. */
+export const stateOf = (transaction: Transaction): TransactionState => states.get(rootOf(transaction)) ?? 'open';
 
 /**
  * Learns from a statement in a transaction, when it has been run, whether the transaction goes on.
@@ -48,27 +48,35 @@ export function watchTransaction(sequelize: Sequelize, transaction: Transaction,
     try {
       const result = await run();
       isCertain = expected !== 'unknown';
-      if (expected === 'ends') ended.add(root);
+      if (expected === 'ends') states.set(root, 'ended');
       return result;
     } catch (error) {
       isCertain = expected === 'goes on' && undoesStatementOnly.has(errorNumber(error) ?? connectionLost);
       throw error;
     } finally {
-      if (!isCertain && isInUse(root)) await ask(sequelize, root);
+      if (!(isCertain && states.get(root) !== 'unknown') && isInUse(root)) await ask(sequelize, root);
     }
   });
 }
 
-/** Asks the server. What it does not answer counts as ended: then nothing waits for a COMMIT that need not come. */
+/**
+ * Asks the server. Only its own answer counts. The question may never have been sent (`logging` throws, a hook of
+ * the program refuses it) or be killed: the transaction is as it was then, and is asked for again after its next
+ * statement.
+ */
 async function ask(sequelize: Sequelize, root: Transaction): Promise<void> {
   const options: QueryOptionsWithType<QueryTypes.RAW> & { [isQuestion]: true } = { transaction: root, ...withoutRows, ...noRetry, [isQuestion]: true };
   try {
     // It is refused only inside of a transaction, and it changes nothing.
     await sequelize.query('SET TRANSACTION READ WRITE', options);
-    ended.add(root);
-  } catch (error) {
-    if (errorNumber(error) === cannotChangeTransaction) ended.delete(root);
-    else ended.add(root);
+    states.set(root, 'ended');
+  } catch (cause) {
+    if (errorNumber(cause) === cannotChangeTransaction) {
+      states.delete(root);
+      return;
+    }
+    states.set(root, 'unknown');
+    publish('error', () => ({ operation: 'ask for the state of a transaction', cause }));
   }
 }
 

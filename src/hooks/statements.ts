@@ -23,13 +23,13 @@ import { ExactRows } from './exact-rows.js';
 import { hasRowLocks, type RowLock } from './images.js';
 import { aroundRun, Interception, type Sending } from './interception.js';
 import { LostConnections } from './lost-connections.js';
-import { isQuestion, openRootOf, rootOf, watchTransaction } from './open-transactions.js';
+import { isQuestion, rootOf, stateOf, watchTransaction } from './open-transactions.js';
 import { CannotPrepare, inTheNameOf } from './own-statements.js';
 import { inOwnTransaction, isOwn, sendUntilThrough } from './own-transaction.js';
 import { nothingRead, readAfter, readBefore, type Before } from './row-reads.js';
 import { Turns } from './turns.js';
 import { isUndoable } from './undoable.js';
-import { isTruncate, isWrite, planOf, readsRows, voidRowsOf, type StatementOptions, type WritePlan } from './writes.js';
+import { isTruncate, isWrite, planOf, readsRows, voidRowsOf, withoutReads, writtenColumns, type StatementOptions, type WritePlan } from './writes.js';
 
 /** A transaction may write as many entries one by one as a statement's most rows have with a few keys each. */
 const entriesPerRow = 4;
@@ -158,14 +158,17 @@ export class Statements {
       await this.#beforeCompletion(options, query);
       return;
     }
-    const plan = planOf(options, this.#registry, this.#rowLimit);
     this.#watchTransaction(options, query);
-    if (plan === undefined) {
-      if (!isByModel(options)) this.#atRun(query, (sql) => this.#beforeText(sql, options, query));
-      else if (isTruncate(options)) await this.#beforeCommitting(options, query);
+    if (!isByModel(options)) {
+      this.#atRun(query, (sql) => this.#beforeText(sql, options, query));
       return;
     }
-    if (options.transaction == null || openRootOf(options.transaction) === undefined) await this.#beforeAutocommitted(plan, query, options);
+    const plan = planOf(options, this.#registry, this.#rowLimit);
+    if (plan === undefined) {
+      if (isTruncate(options)) await this.#beforeCommitting(options, query);
+      return;
+    }
+    if (options.transaction == null || stateOf(options.transaction) === 'ended') await this.#beforeAutocommitted(plan, query, options);
     else await this.#beforeInTransaction(plan, options.transaction, query);
   }
 
@@ -195,7 +198,7 @@ export class Statements {
         await readAfter(plan, statement.before, null, 'no lock');
         await this.#release(write, connectionOf(query), effects.affected);
       }
-      if (root === undefined || plan.commits) {
+      if (root === undefined || write !== undefined) {
         this.#publish(effects);
         this.#registry.recompute(effects.resets);
       }
@@ -215,12 +218,14 @@ export class Statements {
   }
 
   /** What raw SQL changes is known only by the tables that its text names: all that is cached of them. */
-  async #beforeText(sql: string, { transaction, type = '' }: StatementOptions, query: object): Promise<void> {
+  async #beforeText(sql: string, { transaction, type = '', model }: StatementOptions, query: object): Promise<void> {
     if (transaction != null && isOwn(transaction)) return;
     // SET TRANSACTION is about one transaction, which Sequelize begins next.
     if (!bySequelize.has(type)) this.#rows.settings.noteText(sql, connectionOf(query));
     const effects = new Effects(kindOf(sql));
     if (canWrite(sql)) this.#nameTables(sql, effects);
+    // The program says that it writes the model's table, which the text of a CALL does not name.
+    if (model !== undefined && isWrite(type)) for (const bound of this.#registry.ofTable(model)) effects.table(bound, 'raw-sql');
     if (transaction == null) await this.#markText(effects, query);
     else await this.#beforeTextInTransaction(sql, rootOf(transaction), effects, query);
   }
@@ -228,7 +233,7 @@ export class Statements {
   async #beforeTextInTransaction(sql: string, root: Transaction, effects: Effects, query: object): Promise<void> {
     const pending = this.#pendingOf(root, effects);
     // DDL and some others commit what the transaction did so far.
-    const mayCommit = hasRowLocks(this.#sequelize) && (openRootOf(root) === undefined || mayEndTransaction(sql));
+    const mayCommit = hasRowLocks(this.#sequelize) && (stateOf(root) !== 'open' || mayEndTransaction(sql));
     if (mayCommit) await this.#markText(pending, query);
   }
 
@@ -370,13 +375,16 @@ export class Statements {
 
   // ---- Transactions ---------------------------------------------------------------------------
 
-  async #beforeInTransaction(plan: WritePlan, transaction: Transaction, query: object): Promise<void> {
+  async #beforeInTransaction(given: WritePlan, transaction: Transaction, query: object): Promise<void> {
     const root = rootOf(transaction);
+    // It may be committed at once, or with the transaction: void now and at COMMIT. No lock is sure to outlast a read.
+    const isUnsure = hasRowLocks(this.#sequelize) && stateOf(root) === 'unknown';
+    const plan = isUnsure ? withoutReads(given) : given;
     let write: Write | undefined;
-    if (plan.commits) {
-      // TRUNCATE commits what the transaction did so far.
+    if (plan.commits || isUnsure) {
       write = this.#coherence.write();
-      await write.mark(this.#pendingOf(root, plan.effects).affected);
+      // TRUNCATE commits what the transaction did so far.
+      await write.mark((plan.commits ? this.#pendingOf(root, plan.effects) : plan.effects).affected);
       noteWrite(this.#registry);
     }
     const statement: InFlight = { plan, effects: plan.effects, root, before: nothingRead, write, unlock: undefined };
@@ -424,9 +432,9 @@ export class Statements {
       await readAfter(plan, statement.before, transaction, rowLock);
     }
     this.#pendingOf(root, statement.effects);
-    if (statement.write !== undefined) await this.#release(statement.write, connectionOf(transaction));
-    // The transaction ended before the statement, or by it.
-    else if (openRootOf(root) === undefined) {
+    if (statement.write !== undefined) await this.#release(statement.write, connectionOf(transaction), statement.effects.affected);
+    // The transaction ended before the statement, or by it; or may have.
+    else if (stateOf(root) !== 'open') {
       await this.#invalidate(statement.effects);
       this.#publish(statement.effects);
     }
@@ -442,13 +450,11 @@ export class Statements {
 
   /** Notices when a statement ends the transaction that it is sent in. */
   #watchTransaction(options: StatementOptions, query: object): void {
-    const { transaction, hooks, type = '' } = options;
+    const { transaction, type = '' } = options;
     if (transaction == null || isOwn(transaction) || Object.hasOwn(options, isQuestion) || bySequelize.has(type)) return;
-    // A text of the program's can do anything, whatever type and model it was given.
-    const isText = typeof hooks !== 'boolean';
     watchTransaction(this.#sequelize, transaction, query, (sql) => {
       if (isTruncate(options)) return 'ends';
-      return isText && typeof sql === 'string' && mayEndTransaction(sql) ? 'unknown' : 'goes on';
+      return !isByModel(options) && typeof sql === 'string' && mayEndTransaction(sql) ? 'unknown' : 'goes on';
     });
   }
 
@@ -541,9 +547,10 @@ export class Statements {
         else effects.row(bound, primaryKey);
       }
     }
-    const root = openRootOf(options.transaction);
-    if (root === undefined) await this.#invalidate(effects);
-    else this.#pendingOf(root, effects);
+    const { transaction } = options;
+    const state = transaction == null ? 'ended' : stateOf(transaction);
+    if (transaction != null && state !== 'ended') this.#pendingOf(rootOf(transaction), effects);
+    if (state !== 'open') await this.#invalidate(effects);
   }
 
   // ---- Release --------------------------------------------------------------------------------
@@ -591,12 +598,16 @@ export class Statements {
   }
 }
 
+/** Whether a method of a model or of the query interface sends a statement, so that its plan says what it writes. */
+const isByModel = (options: StatementOptions): boolean =>
+  options.model !== undefined && (isWrite(options.type) ? !isText(options) : options.type === QueryTypes.SELECT && typeof options.hooks === 'boolean');
+
 /**
- * Whether a model sends a statement itself, so that its plan says what it writes. A raw text that was
- * given a model for its answer is a SELECT to Sequelize, whatever it says.
+ * Whether the program wrote a text itself, whatever type, model and instance it gave. A text can do anything.
+ * The methods of models set `hooks`; those of the query interface tell what they set.
  */
-const isByModel = ({ model, type, hooks }: StatementOptions): boolean =>
-  model !== undefined && (isWrite(type) || (type === QueryTypes.SELECT && typeof hooks === 'boolean'));
+const isText = ({ hooks, increment, [writtenColumns]: columns }: StatementOptions): boolean =>
+  typeof hooks !== 'boolean' && increment === undefined && columns === undefined;
 
 /** Whether COMMIT or ROLLBACK of a transaction was begun. */
 const isOver = (transaction: Transaction): boolean => (transaction as { readonly finished?: string }).finished !== undefined;

@@ -108,6 +108,13 @@ export function voidRowsOf({ effects, models, cascade }: WritePlan): void {
   if (cascade !== undefined) voidReached(cascade, effects);
 }
 
+/** The plan of a statement whose rows cannot be read: voids their tables instead. */
+export function withoutReads(plan: WritePlan): WritePlan {
+  if (!readsRows(plan)) return plan;
+  voidRowsOf(plan);
+  return { ...plan, models: [], cascade: undefined };
+}
+
 /** The plan for a statement; `undefined` if it writes nothing that is cached. */
 export function planOf(options: StatementOptions, registry: Registry, rowLimit: number): WritePlan | undefined {
   const { instance, type } = options;

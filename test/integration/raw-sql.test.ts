@@ -1,7 +1,7 @@
 /** Raw SQL and DDL through a Sequelize instance that is set up: seen by their text, in transactions too. */
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, it } from 'node:test';
-import { DataTypes, Model, QueryTypes, type CreationOptional, type InferAttributes, type InferCreationAttributes } from 'sequelize';
+import { DataTypes, Model, QueryTypes, type CreationOptional, type InferAttributes, type InferCreationAttributes, type ModelStatic } from 'sequelize';
 import { InvalidationFailedError, withCache } from '../../src/index.js';
 import { openBackend, type Backend } from '../support/backends.js';
 import { holdFirst } from '../support/observed-store.js';
@@ -12,6 +12,8 @@ class Coin extends Model<InferAttributes<Coin>, InferCreationAttributes<Coin>> {
   declare name: string;
   declare worth: number;
 }
+
+class Uncached extends Model {}
 
 describe('raw SQL', () => {
   let backend: Backend;
@@ -26,6 +28,7 @@ describe('raw SQL', () => {
       },
       { sequelize: backend.sequelize, timestamps: false },
     );
+    Uncached.init({ id: { type: DataTypes.INTEGER, primaryKey: true } }, { sequelize: backend.sequelize, timestamps: false });
     backend.setup({ onStoreFailure: 'strict' });
     await backend.sequelize.sync();
     await Coin.create({ name: 'penny', worth: 0 });
@@ -46,10 +49,12 @@ describe('raw SQL', () => {
     assert.equal(backend.sql.length, 0, 'primed');
   });
 
-  const texts: readonly (readonly [string, string, { readonly type?: QueryTypes; readonly model?: typeof Coin }])[] = [
+  const texts: readonly (readonly [string, string, { readonly type?: QueryTypes; readonly model?: ModelStatic<Model> }])[] = [
     ['a plain text', 'UPDATE Coins SET worth = 2', {}],
     ['with a model for its answer', "INSERT INTO Coins (id, name, worth) VALUES (1, 'penny', 2) ON DUPLICATE KEY UPDATE worth = 2", { model: Coin }],
     ['with a model and a type', 'UPDATE Coins SET worth = 2', { model: Coin, type: QueryTypes.UPDATE }],
+    ['with the model of another table and a type', 'UPDATE Coins SET worth = 2', { model: Uncached, type: QueryTypes.UPDATE }],
+    ['with a model, a type and a second statement', 'SELECT 1; UPDATE Coins SET worth = 2', { model: Uncached, type: QueryTypes.BULKUPDATE }],
     ['as the second of two statements', 'SELECT 1; UPDATE Coins SET worth = 2', {}],
     ['the same, called a SELECT', 'SELECT 1; UPDATE Coins SET worth = 2', { type: QueryTypes.SELECT }],
     ['behind a comment', '-- a comment\nUPDATE Coins SET worth = 2', {}],

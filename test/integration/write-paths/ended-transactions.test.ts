@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { after } from 'node:test';
-import { DataTypes, type Transaction } from 'sequelize';
+import { DataTypes, QueryTypes, type Transaction } from 'sequelize';
 import { errorNumber } from '../../../src/hooks/own-statements.js';
 import { startMariadb, type MariadbServer } from '../../support/mariadb-process.js';
 import { describePaths, type Stage } from './write-paths.js';
@@ -149,6 +149,28 @@ describePaths(
       }
     }
 
+    // The model's table is void, and so is what was changed in the transaction before.
+    for (const type of [QueryTypes.INSERT, QueryTypes.UPDATE, QueryTypes.BULKUPDATE, QueryTypes.UPSERT, QueryTypes.DELETE, QueryTypes.BULKDELETE]) {
+      for (const given of ['model', 'instance'] as const) {
+        path(`committed by a procedure that is sent as ${type} of another ${given}, then rolled back`, { racy: true, of: ['Item', 'Thing'], wide: ['Thing'] }, async (stage) => {
+          const { sequelize, outside, aside, models: { Item, Thing }, check, primed } = stage;
+          await aside(() => outside.sequelize.query('CREATE OR REPLACE PROCEDURE ends() COMMIT'));
+          await primed();
+          await inTransaction(stage, 'rollback', async (transaction) => {
+            await Item.update({ bin: 'q' }, { where: { id: 3 }, transaction });
+            const options = { type, transaction, ...(given === 'model' ? { model: Thing } : { instance: Thing.build() }) };
+            // It has no rows, and Sequelize fails on some answers after the statement was run.
+            await sequelize.query('CALL ends()', options as never).catch((error: unknown) => {
+              assert.ok(error instanceof TypeError, String(error));
+            });
+            await check('what was before is committed');
+            await Item.update({ sku: 'n1' }, { where: { id: 1 }, transaction });
+            await check('committed at once');
+          });
+        });
+      }
+    }
+
     // Each looks as if it ended the transaction, or is an error that ends another one.
     const keeping: Readonly<Record<string, { readonly work: Work; readonly wide?: readonly ('Page' | 'Thing')[]; readonly wideAlways?: true }>> = {
       'a procedure that commits nothing': { work: ({ sequelize }, transaction) => sequelize.query('CALL ends_nothing()', { transaction }) },
@@ -183,6 +205,8 @@ describePaths(
         await aside(() => outside.sequelize.query('CREATE TABLE IF NOT EXISTS Notes (id INT PRIMARY KEY)'));
         await sequelize.define('Note', { id: { type: DataTypes.INTEGER, primaryKey: true } }, { tableName: 'Notes', timestamps: false }).truncate({ transaction });
       },
+      'a sync of a model that is not cached': ({ sequelize }, transaction) =>
+        sequelize.define('Memo', { id: { type: DataTypes.INTEGER, primaryKey: true } }, { tableName: 'Memos', timestamps: false }).sync({ force: true, transaction } as never),
       'a raw COMMIT': ({ sequelize }, transaction) => sequelize.query('COMMIT', { transaction }),
     })) {
       for (const [title2, write] of Object.entries(following)) {
