@@ -26,7 +26,7 @@ describe(`several processes and loads of ${String(seconds)} s`, () => {
     backend = await openBackend('mariadb');
     defineRow(backend.sequelize);
     await backend.sequelize.sync();
-    place = placeOf(backend.sequelize, { memcached: memcached.address, prefix: 'slow', writeLease: 10 });
+    place = placeOf(backend.sequelize, { memcached: memcached.address, computes: true, prefix: 'slow', writeLease: 10 });
   });
   beforeEach(async () => {
     await Promise.all(workers.map((worker) => worker.kill()));
