@@ -29,6 +29,7 @@ import { inOwnTransaction, isOwn, sendUntilThrough } from './own-transaction.js'
 import { nothingRead, readAfter, readBefore, type Before } from './row-reads.js';
 import { Turns } from './turns.js';
 import { isUndoable } from './undoable.js';
+import { TextTransactions } from './text-transactions.js';
 import { isTruncate, isWrite, planOf, readsRows, voidRowsOf, withoutReads, writtenColumns, type StatementOptions, type WritePlan } from './writes.js';
 
 /** A transaction may write as many entries one by one as a statement's most rows have with a few keys each. */
@@ -65,6 +66,7 @@ export class Statements {
   readonly #registry: Registry;
   readonly #coherence: Coherence;
   readonly #rowLimit: number;
+  readonly #byText = new TextTransactions();
   readonly #inFlight = new WeakMap<object, InFlight>();
   /** Statements that failed: `afterQuery` is not told. */
   readonly #failed = new WeakSet<object>();
@@ -221,9 +223,16 @@ export class Statements {
   async #beforeText(sql: string, { transaction, type = '', model }: StatementOptions, query: object): Promise<void> {
     if (transaction != null && isOwn(transaction)) return;
     // SET TRANSACTION is about one transaction, which Sequelize begins next.
-    if (!bySequelize.has(type)) this.#rows.settings.noteText(sql, connectionOf(query));
+    const connection = connectionOf(query);
+    let written: Effects | undefined;
+    if (!bySequelize.has(type)) {
+      this.#rows.settings.noteText(sql, connection);
+      written = this.#byText.note(sql, connection);
+    }
     const effects = new Effects(kindOf(sql));
     if (canWrite(sql)) this.#nameTables(sql, effects);
+    if (this.#byText.isOpenOn(connection)) this.#byText.keep(connection, effects);
+    if (written !== undefined) effects.addAll(written);
     // The program says that it writes the model's table, which the text of a CALL does not name.
     if (model !== undefined && isWrite(type)) for (const bound of this.#registry.ofTable(model)) effects.table(bound, 'raw-sql');
     if (transaction == null) await this.#markText(effects, query);
@@ -304,12 +313,13 @@ export class Statements {
 
   async #beforeAutocommitted(plan: WritePlan, query: object, options: StatementOptions): Promise<void> {
     const { effects } = plan;
+    const isByText = this.#keepByText(plan, options, connectionOf(query));
     const reads = readsRows(plan);
     if (reads && hasRowLocks(this.#sequelize)) {
       aroundRun(query, (sending) => this.#runInOwnTransaction(plan, query, options, sending));
       return;
     }
-    if (hasRowLocks(this.#sequelize) && options.transaction == null) {
+    if (hasRowLocks(this.#sequelize) && options.transaction == null && !isByText) {
       aroundRun(query, ({ sql, run }) => (typeof sql === 'string' && isOneWrite(sql) ? sendUntilThrough(run) : run()));
     }
     const unlock = reads ? await this.#lock(tableOf(plan)) : undefined;
@@ -330,6 +340,18 @@ export class Statements {
     }
   }
 
+  /** Keeps the tables of a statement in a transaction that the program began by a text, if it is in one. */
+  #keepByText(plan: WritePlan, { instance, model }: StatementOptions, connection: unknown): boolean {
+    if (!this.#byText.isOpenOn(connection)) return false;
+    const effects = new Effects('COMMIT');
+    voidRowsOf({ ...plan, effects });
+    const written = (instance?.constructor as ModelStatic<Model> | undefined) ?? model;
+    // Of what is void as a whole already the plan has no more.
+    if (written !== undefined) for (const bound of this.#registry.ofTable(written)) effects.table(bound, 'unknown-rows');
+    this.#byText.keep(connection, effects);
+    return true;
+  }
+
   /** Runs a statement whose rows have to be read, in a transaction around it on its own connection. */
   async #runInOwnTransaction(plan: WritePlan, query: object, options: StatementOptions, sending: Sending): Promise<unknown> {
     const { effects } = plan;
@@ -340,9 +362,15 @@ export class Statements {
       await write.mark(effects.affected);
       noteWrite(this.#registry);
     };
+    const runAlone = async (): Promise<unknown> => {
+      voidRowsOf(plan);
+      await mark();
+      return sending.run();
+    };
     let result: unknown;
     try {
-      result = await inOwnTransaction(this.#sequelize, connection, this.#rows.settings, {
+      const isOpen = this.#byText.isOpenOn(connection);
+      result = isOpen ? await runAlone() : await inOwnTransaction(this.#sequelize, connection, this.#rows.settings, {
         // Sequelize itself has ended, at a deadlock, the user's transaction that TRUNCATE had ended in the server.
         repeatable: options.transaction == null && typeof sending.sql === 'string' && isOneWrite(sending.sql),
         level: (own) => this.#rows.levelFor(plan, own),
@@ -357,11 +385,7 @@ export class Statements {
           for (const bound of joined) effects.table(bound, 'weak-isolation');
         },
         mark,
-        runAlone: async () => {
-          voidRowsOf(plan);
-          await mark();
-          return sending.run();
-        },
+        runAlone,
       });
     } catch (error) {
       throw inTheNameOf(error, sending.sql, sending.parameters);
