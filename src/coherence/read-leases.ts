@@ -117,9 +117,9 @@ export class ReadLeases {
 
   /**
    * Lets leases stand for another life. One that is gone, or that something else has replaced, is left
-   * as it is: a write came between. One whose value nobody would read is taken away: others would wait for it.
+   * as it is: a write came between. It deletes a lease whose value would be outdated, so that nobody waits for it.
    * @param stamps keys to look at, too
-   * @param isOutdated says whether the value of a lease counts no more, by the same look
+   * @param isOutdated tells whether the lease's value would be outdated, by the same look
    * @returns the keys of those that were renewed for certain, and of those that are gone
    */
   async renew(

@@ -19,7 +19,7 @@ export type TransactionState = 'open' | 'ended' | 'unknown';
 /** The outermost transactions that are not sure to be open. One map for all Sequelize instances: by CLS one writes in another's. */
 const states = new WeakMap<Transaction, 'ended' | 'unknown'>();
 
-/** Under this key the plugin's question is known among the statements of a transaction. */
+/** Marks the plugin's own question in a statement's options. */
 export const isQuestion = Symbol('sequelize-flash.isQuestion');
 
 /** The outermost transaction: only its commit makes anything visible. */

@@ -85,7 +85,7 @@ export class ListFiller {
   async #lists(model: CachedModel, lists: readonly FoundList[]): Promise<Sent> {
     const [first] = lists;
     if (first === undefined) return nothingSent;
-    // At once: what is stored of the rows may take longer than a new lease may be late.
+    // First, because storing the rows can take longer than a new lease may be late.
     const outlived = lists.filter(({ claim: { load, key } }) => load.epoch !== undefined && load.renewal.outlived(key) !== undefined);
     await Promise.all(outlived.map(({ claim }) => this.#placeAnew(claim, unseen)));
     const leased = outlived.length === 0 ? lists : lists.filter((list) => !outlived.includes(list));
@@ -93,7 +93,7 @@ export class ListFiller {
     const lacking = await this.#lacking(lists, rows);
     const { look, stored: rowsStored, rest, late } = await this.#fillRows(model, lists, lacking);
     const stored = Promise.all([this.#listEntries(leased, look), rowsStored]);
-    // So many operations under way leave no room for others: whoever asked for so much waits for them.
+    // A caller that loads so many rows waits until they are stored, to leave room for others.
     if (lacking.size > longestPart) await stored;
     const again = new Set<string>();
     for (const list of lists) {

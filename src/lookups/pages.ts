@@ -1,4 +1,4 @@
-/** Looks ahead of chains of lookups: those of one tick are one look, so that what they miss is loaded together too. */
+/** Looks at the keys of chains ahead. Chains of one tick share one look, so their misses are loaded together. */
 import type { Coherence } from '../coherence/coherence.js';
 import { Page } from './lookup.js';
 

@@ -9,8 +9,8 @@ import { scopeOf } from './default-scope.js';
 import { aggregateOf, hasFindHooks } from './select.js';
 
 /**
- * The `order` of a find: what the class says, then the primary key. Sequelize itself puts the default
- * scope's order before it, if that is a list; an expression is put there here.
+ * The `order` of a find: what the class says, then the primary key. Sequelize puts the default scope's order
+ * before it only if that is an array; this function puts any other there.
  */
 export function orderOf({ model, scope, primaryKey }: Pick<CachedModel, 'model' | 'scope' | 'primaryKey'>, own: Order | undefined): OrderItem[] {
   const ofScope: unknown = Reflect.get(scopeOf(model), 'order');
